@@ -1,0 +1,1 @@
+"""Triton's model configuration: generated stubs, see `proto/`."""

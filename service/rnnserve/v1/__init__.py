@@ -1,0 +1,1 @@
+"""The wire contract rnnserve.v1: generated stubs, see `proto/`."""
