@@ -590,15 +590,11 @@ class GenerateEnd(_message.Message):
         CAUSE_UNSPECIFIED: GenerateEnd._Cause.ValueType  # 0
         MAX_TOKENS: GenerateEnd._Cause.ValueType  # 1
         STOP_TEXT: GenerateEnd._Cause.ValueType  # 2
-        DRAINED: GenerateEnd._Cause.ValueType  # 3
-        """the server stops"""
 
     class Cause(_Cause, metaclass=_CauseEnumTypeWrapper): ...
     CAUSE_UNSPECIFIED: GenerateEnd.Cause.ValueType  # 0
     MAX_TOKENS: GenerateEnd.Cause.ValueType  # 1
     STOP_TEXT: GenerateEnd.Cause.ValueType  # 2
-    DRAINED: GenerateEnd.Cause.ValueType  # 3
-    """the server stops"""
 
     CAUSE_FIELD_NUMBER: _builtins.int
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int

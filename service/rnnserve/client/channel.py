@@ -1,0 +1,29 @@
+"""How the two clients reach a server."""
+
+import grpc
+
+from rnnserve.client.errors import ServerError
+
+MAX_RECEIVED_BYTES = 64 * 1024 * 1024
+DESCRIBE_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 5.0
+"""How long leaving a session waits for the server; the session then ends by its idle timeout."""
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
+    ("grpc.max_send_message_length", -1),
+    # A connection that went dead without a word is noticed within 80 s, while calls are open.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    # A server that restarts is found again soon.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+NO_COMPRESSION = grpc.Compression.NoCompression
+
+_BROKEN_OFF = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+
+
+def broke_off(error: ServerError) -> bool:
+    """Whether the connection or the server's process went away, so that a step may go again."""
+    return error.code in _BROKEN_OFF

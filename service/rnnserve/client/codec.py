@@ -1,0 +1,139 @@
+"""Arrays to the bytes of a step and back: little-endian, row-major, T x the shape of one step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnnserve.client.errors import BadInput
+from rnnserve.errors import Reason
+from rnnserve.repository.dtypes import numpy_dtype
+from rnnserve.v1 import rnnserve_pb2 as pb
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input, an output or a carry of a model; `shape` is that of one step, without T."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    low: int | None = None
+    high: int | None = None
+
+    @property
+    def step_bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype.name}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A chunk's inputs as a Step carries them, one entry an input."""
+
+    inputs: tuple[bytes, ...]
+    steps: int
+
+
+def read_tensor(message: pb.Tensor) -> Tensor:
+    """Raises ModelProblem for a data type this client doesn't know."""
+    return Tensor(
+        name=message.name,
+        dtype=numpy_dtype(message.data_type, message.name),
+        shape=tuple(message.shape),
+        low=message.low if message.HasField("low") else None,
+        high=message.high if message.HasField("high") else None,
+    )
+
+
+def encode(values: Sequence[ArrayLike], tensors: Sequence[Tensor]) -> Encoded:
+    """The chunk's arrays, one a tensor and in their order, as bytes.
+
+    Each is (T, *tensor.shape), or tensor.shape alone for a single step. What loses nothing is
+    converted: numbers and lists of Python to the tensor's dtype, narrower arrays to wider ones.
+
+    Raises BadInput: wrong_input_count, wrong_dtype, wrong_size or empty_chunk.
+    """
+    if len(values) != len(tensors):
+        names = ", ".join(tensor.name for tensor in tensors)
+        raise BadInput(
+            Reason.WRONG_INPUT_COUNT,
+            f"the model takes {len(tensors)} inputs ({names}), {len(values)} were given",
+            expected=len(tensors),
+        )
+    arrays = [
+        _chunk(_converted(value, tensor), tensor)
+        for value, tensor in zip(values, tensors, strict=True)
+    ]
+    steps = len(arrays[0])
+    for array, tensor in zip(arrays, tensors, strict=True):
+        if len(array) != steps:
+            raise BadInput(
+                Reason.WRONG_SIZE,
+                f"input {tensor.name!r} has {len(array)} steps, {tensors[0].name!r} has {steps}",
+                expected=steps,
+            )
+    return Encoded(tuple(array.tobytes() for array in arrays), steps)
+
+
+def decode(data: Sequence[bytes], tensors: Sequence[Tensor], steps: int) -> list[NDArray[Any]]:
+    """The arrays of a chunk's answer, each (T, *tensor.shape), writable and the caller's own.
+
+    Raises ValueError when the lengths aren't those of `steps` steps.
+    """
+    return [
+        np.frombuffer(entry, tensor.dtype).reshape(steps, *tensor.shape).copy()
+        for entry, tensor in zip(data, tensors, strict=True)
+    ]
+
+
+def _chunk(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    """`array` with its axis of time  # (T, *tensor.shape)"""
+    if array.shape == tensor.shape:
+        array = array[np.newaxis]
+    if array.shape[1:] != tensor.shape or array.ndim == 0:
+        expected = ", ".join(["T", *map(str, tensor.shape)])
+        raise BadInput(
+            Reason.WRONG_SIZE,
+            f"input {tensor.name!r} has shape {array.shape}, expected ({expected})",
+            expected=f"({expected})",
+        )
+    if len(array) == 0:
+        raise BadInput(Reason.EMPTY_CHUNK, f"input {tensor.name!r} has no steps, give at least one")
+    return array
+
+
+def _converted(value: ArrayLike, tensor: Tensor) -> NDArray[Any]:
+    """`value` in the tensor's dtype, or BadInput where that could change a number."""
+    from_python = isinstance(value, int | float | list | tuple)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise BadInput(Reason.WRONG_SIZE, f"input {tensor.name!r}: {error}") from None
+    # numpy calls an empty list float64; it has no type worth an error about types.
+    if array.size == 0 or _lossless(array, tensor.dtype, from_python):
+        return array.astype(tensor.dtype, order="C", copy=False)
+    raise BadInput(
+        Reason.WRONG_DTYPE,
+        f"input {tensor.name!r} is {tensor.dtype.name}, {array.dtype.name} would not go into it "
+        "unchanged: convert it yourself",
+        expected=tensor.dtype.name,
+    )
+
+
+def _lossless(array: NDArray[Any], dtype: np.dtype[Any], from_python: bool) -> bool:
+    kinds = array.dtype.kind, dtype.kind
+    if from_python and kinds[0] in "iu" and kinds[1] in "iu":
+        range_ = np.iinfo(dtype)
+        return bool(array.min() >= range_.min and array.max() <= range_.max)
+    if from_python and kinds[0] in "iuf" and kinds[1] == "f":
+        # Python's numbers have no width of their own; numpy rounds them likewise.
+        return True
+    if array.dtype.itemsize == 8 and kinds[0] in "iu" and kinds[1] == "f":
+        # numpy calls int64 to float64 safe, and past 2**53 it isn't.
+        return False
+    return np.can_cast(array.dtype, dtype, "safe")

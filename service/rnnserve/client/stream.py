@@ -1,0 +1,147 @@
+"""The one bidirectional stream that all sessions of an AsyncClient share."""
+
+import asyncio
+import itertools
+from collections import deque
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+
+from rnnserve.client.channel import broke_off
+from rnnserve.client.errors import TRANSPORT, ServerError, from_rpc_error
+from rnnserve.client.frames import UNTOLD_FRAME_BYTES, take_frame
+from rnnserve.v1 import rnnserve_pb2 as pb
+from rnnserve.v1 import rnnserve_pb2_grpc as rpc
+
+Call = grpc.aio.StreamStreamCall[pb.OperationFrame, pb.EventFrame]
+Outcome = pb.Event | ServerError
+"""What became of an operation. A value, so that one nobody waits for any more stays quiet."""
+
+
+@dataclass
+class Asked:
+    """An operation that has no answer yet."""
+
+    operation: pb.Operation
+    outcome: asyncio.Future[Outcome]
+    written: bool = False
+    streams: int = 1
+
+    def may_go_again(self) -> bool:
+        """After a break: once, and only what the server can't do twice."""
+        return self.streams == 1 and (not self.written or self.operation.HasField("step"))
+
+
+class OperationStream:
+    """Carries operations to the server and finds each one's outcome.
+
+    Operations that wait at the same moment share a frame. A stream is opened when there is
+    something to carry, and again after it broke; every outcome is set on every path.
+    """
+
+    def __init__(self, stub: rpc.RnnServeAsyncStub) -> None:
+        self.max_frame_bytes = UNTOLD_FRAME_BYTES
+        self._stub = stub
+        self._ids = itertools.count(1)
+        self._asked: dict[int, Asked] = {}
+        self._waiting: deque[pb.Operation] = deque()
+        self._wake = asyncio.Event()
+        self._carrying: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def ask(self, operation: pb.Operation) -> asyncio.Future[Outcome]:
+        """Sends the operation after all that were asked before it; gives it its id."""
+        operation.id = next(self._ids)
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            outcome.set_result(_closed())
+            return outcome
+        self._asked[operation.id] = Asked(operation, outcome)
+        self._waiting.append(operation)
+        self._wake.set()
+        if self._carrying is None or self._carrying.done():
+            self._carrying = asyncio.create_task(self._carry(), name="rnnserve stream")
+        return outcome
+
+    async def close(self) -> None:
+        """Ends the stream; what has no answer yet fails."""
+        self._closed = True
+        if self._carrying is not None:
+            self._carrying.cancel()
+            await asyncio.gather(self._carrying, return_exceptions=True)
+        self._fail(list(self._asked.values()), _closed())
+
+    async def _carry(self) -> None:
+        """One stream after the other, until one ends with nothing left to do."""
+        try:
+            while self._asked:
+                self._after(await self._one_stream())
+        finally:
+            self._fail(list(self._asked.values()), _closed())
+
+    async def _one_stream(self) -> ServerError:
+        """Carries until the stream ends, and says why it did."""
+        call: Call = self._stub.Stream()
+        tasks = {asyncio.create_task(self._read(call)), asyncio.create_task(self._write(call))}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            call.cancel()
+        errors = [end for end in ends if isinstance(end, Exception)]
+        for error in errors:
+            if isinstance(error, ServerError):
+                return error
+        return ServerError(TRANSPORT, f"the stream failed: {errors or done}")
+
+    async def _read(self, call: Call) -> None:
+        while frame := await read(call):
+            for event in frame.events:
+                asked = self._asked.pop(event.id, None)
+                if asked is not None and not asked.outcome.done():
+                    asked.outcome.set_result(event)
+        # A server may give its streams an age: what was under way goes on with the next one.
+        raise ServerError(
+            TRANSPORT, "the server ended the stream", code=grpc.StatusCode.UNAVAILABLE
+        )
+
+    async def _write(self, call: Call) -> None:
+        while True:
+            while self._waiting:
+                frame = take_frame(self._waiting, self.max_frame_bytes)
+                for operation in frame.operations:
+                    self._asked[operation.id].written = True
+                try:
+                    await call.write(frame)
+                except (grpc.RpcError, asyncio.InvalidStateError):
+                    return  # the reader knows why
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _after(self, error: ServerError) -> None:
+        """Puts back what may go again, in its order, and fails the rest."""
+        again, lost = [], []
+        for asked in self._asked.values():
+            (again if broke_off(error) and asked.may_go_again() else lost).append(asked)
+        self._fail(lost, error)
+        for asked in again:
+            asked.streams += 1
+        self._waiting = deque(asked.operation for asked in again)
+
+    def _fail(self, asked: list[Asked], error: ServerError) -> None:
+        for one in asked:
+            del self._asked[one.operation.id]
+            if not one.outcome.done():
+                one.outcome.set_result(error)
+
+
+async def read[Message](call: grpc.aio.Call) -> object | None:
+    """The call's next message, or None at its end; raises ServerError."""
+    raise NotImplementedError
+
+
+def _closed() -> ServerError:
+    return ServerError(TRANSPORT, "the client was closed", code=grpc.StatusCode.CANCELLED)

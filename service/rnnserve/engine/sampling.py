@@ -1,0 +1,102 @@
+"""From logits to the next token."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnserve.errors import Reason, Refusal
+
+MAX_TOKENS = 65_536
+"""Tokens of one generation, at most."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. Raises Refusal (bad_sampling) for values that mean nothing."""
+
+    seed: int
+    max_tokens: int = MAX_TOKENS
+    temperature: float = 1.0
+    """0: the likeliest token every time."""
+    top_k: int = 0
+    """Only the k likeliest; 0: all."""
+    top_p: float = 1.0
+    """Only the likeliest that together reach this probability (Holtzman et al. 2020)."""
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.temperature < math.inf):
+            self._refuse("temperature", self.temperature, "0 or more")
+        if not (0.0 < self.top_p <= 1.0):
+            self._refuse("top_p", self.top_p, "over 0 and at most 1")
+        if not (1 <= self.max_tokens <= MAX_TOKENS):
+            self._refuse("max_tokens", self.max_tokens, f"1 to {MAX_TOKENS}")
+        if "" in self.stop or len(self.stop) > 16:
+            self._refuse("stop", len(self.stop), "at most 16 texts, none of them empty")
+
+    def _refuse(self, field: str, value: object, wanted: str) -> None:
+        raise Refusal(Reason.BAD_SAMPLING, f"{field} is {value}; it must be {wanted}", field=field)
+
+
+class Sampler:
+    """Draws the tokens of one generation; the same seed and logits draw the same tokens."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._random = np.random.default_rng(sampling.seed)
+
+    def draw(self, logits: np.ndarray) -> int:
+        """The next token, given the logits (V,) of the last step."""
+        if self._sampling.temperature == 0.0:
+            return int(logits.argmax())
+        return int(np.searchsorted(self._cumulative(logits), self._random.random(), side="right"))
+
+    def _cumulative(self, logits: np.ndarray) -> np.ndarray:
+        """Cumulative probabilities (V,) of what is left after top-k and top-p; the last is 1."""
+        scaled = logits.astype(np.float64) / self._sampling.temperature  # (V,)
+        if 0 < self._sampling.top_k < len(scaled):
+            least = np.partition(scaled, -self._sampling.top_k)[-self._sampling.top_k]
+            scaled[scaled < least] = -np.inf
+        weights = np.exp(scaled - scaled.max())
+        if self._sampling.top_p < 1.0:
+            order = weights.argsort()[::-1]
+            before = weights[order].cumsum() - weights[order]
+            weights[order[before >= self._sampling.top_p * weights.sum()]] = 0.0
+        cumulative = weights.cumsum()
+        cumulative /= cumulative[-1]
+        # A draw lies below 1; the last token that is left has to be above every draw.
+        cumulative[cumulative >= cumulative[-1]] = 1.0
+        return cumulative
+
+
+class StopGate:
+    """Lets text through up to the first stop text, holding back what might begin one."""
+
+    def __init__(self, stop: tuple[str, ...]) -> None:
+        self._stop = stop
+        self._held = ""
+        self.stopped = False
+
+    def push(self, text: str) -> str:
+        """Take a piece in; return what is certain not to belong to a stop text."""
+        held = self._held + text
+        found = [at for stop in self._stop if (at := held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            self._held = ""
+            return held[: min(found)]
+        keep = max((_overlap(held, stop) for stop in self._stop), default=0)
+        self._held = held[len(held) - keep :]
+        return held[: len(held) - keep]
+
+    def flush(self) -> str:
+        """What was held back, now that nothing follows."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` with which `stop` begins."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

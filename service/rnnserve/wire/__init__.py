@@ -1,0 +1,1 @@
+"""protobuf to numpy and back, and the gRPC servicers. Knows nothing of onnxruntime."""

@@ -1,0 +1,68 @@
+"""rnnserve.v1.RnnServe: each call handed to the file that knows about it."""
+
+from collections.abc import AsyncIterator
+
+from rnnserve.engine.meter import Meter
+from rnnserve.errors import Reason, Refusal
+from rnnserve.v1 import rnnserve_pb2 as v1
+from rnnserve.v1.rnnserve_pb2_grpc import RnnServeServicer
+from rnnserve.wire.catalogue import Catalogue
+from rnnserve.wire.generate import Generations
+from rnnserve.wire.guard import Context, guarded
+from rnnserve.wire.stream import Streams
+
+
+class Servicer(RnnServeServicer):
+    """The native API."""
+
+    def __init__(
+        self, streams: Streams, generations: Generations, catalogue: Catalogue, meter: Meter
+    ) -> None:
+        self._streams = streams
+        self._generations = generations
+        self._catalogue = catalogue
+        self._meter = meter
+
+    @property
+    def calls_under_way(self) -> int:
+        """Streams and generations that are open."""
+        return len(self._streams) + len(self._generations)
+
+    def cut(self) -> None:
+        """End every stream and generation, each after what is ready for it."""
+        refusal = Refusal(Reason.DRAINING, "the server is stopping", retry_after_s=1.0)
+        self._streams.cut(refusal)
+        self._generations.cut(refusal)
+
+    async def Stream(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[v1.OperationFrame], context: Context
+    ) -> None:
+        async with guarded(context, self._meter):
+            await self._streams.serve(request_iterator, context)
+
+    async def Exchange(  # type: ignore[override]
+        self, request: v1.OperationFrame, context: Context
+    ) -> v1.EventFrame | None:
+        async with guarded(context, self._meter):
+            return await self._streams.exchange(request)
+        return None
+
+    async def Generate(  # type: ignore[override]
+        self, request: v1.GenerateRequest, context: Context
+    ) -> None:
+        async with guarded(context, self._meter):
+            await self._generations.serve(request, context)
+
+    async def ListModels(  # type: ignore[override]
+        self, request: v1.ListModelsRequest, context: Context
+    ) -> v1.ListModelsReply | None:
+        async with guarded(context, self._meter):
+            return self._catalogue.list()
+        return None
+
+    async def DescribeModel(  # type: ignore[override]
+        self, request: v1.DescribeModelRequest, context: Context
+    ) -> v1.ModelDescription | None:
+        async with guarded(context, self._meter):
+            return self._catalogue.describe(request.model, request.version)
+        return None

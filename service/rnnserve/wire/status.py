@@ -1,0 +1,64 @@
+"""Refusals as gRPC statuses: the one table from reason to code, and what goes with a code."""
+
+import logging
+import secrets
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from rnnserve.errors import Reason, Refusal
+
+logger = logging.getLogger(__name__)
+
+DOMAIN = "rnnserve"
+DETAILS_KEY = "grpc-status-details-bin"
+
+CODES: dict[Reason, grpc.StatusCode] = {
+    Reason.MISSING_FIELD: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.UNKNOWN_MODEL: grpc.StatusCode.NOT_FOUND,
+    Reason.NOT_OPEN: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.UNKNOWN_SESSION: grpc.StatusCode.NOT_FOUND,
+    Reason.SESSION_CLOSED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.SESSION_EXPIRED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.WRONG_DTYPE: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.WRONG_SIZE: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.WRONG_INPUT_COUNT: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.VALUE_OUT_OF_RANGE: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.EMPTY_CHUNK: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.CHUNK_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.FRAME_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.INDEX_GAP: grpc.StatusCode.OUT_OF_RANGE,
+    Reason.INDEX_PAST: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.OTHER_INPUT: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.BAD_SAMPLING: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.CANNOT_GENERATE: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.TOO_MANY_SESSIONS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_PENDING: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
+    Reason.MODEL_FAILED: grpc.StatusCode.INTERNAL,
+    Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+
+
+def status_of(refusal: Refusal) -> status_pb2.Status:
+    """The refusal as google.rpc.Status with ErrorInfo and, where retrying helps, RetryInfo."""
+    number: int = CODES[refusal.reason].value[0]
+    status = status_pb2.Status(code=number, message=refusal.message)
+    info = error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata=refusal.facts)
+    status.details.add().Pack(info)
+    if refusal.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(refusal.retry_after_s * 1e9))
+        packed = any_pb2.Any()
+        packed.Pack(retry)
+        status.details.append(packed)
+    return status
+
+
+def internal(error: Exception) -> Refusal:
+    """A bug, as the caller may see it: an id to be found in the log, and nothing of the inside."""
+    log_id = secrets.token_hex(6)
+    logger.error("unexpected error, log id %s", log_id, exc_info=error)
+    return Refusal(Reason.INTERNAL, f"the server failed; log id {log_id}", log_id=log_id)
