@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 from collections import deque
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -14,9 +16,16 @@ from rnnserve.client.frames import UNTOLD_FRAME_BYTES, take_frame
 from rnnserve.v1 import rnnserve_pb2 as pb
 from rnnserve.v1 import rnnserve_pb2_grpc as rpc
 
+Message = TypeVar("Message")
 Call = grpc.aio.StreamStreamCall[pb.OperationFrame, pb.EventFrame]
 Outcome = pb.Event | ServerError
 """What became of an operation. A value, so that one nobody waits for any more stays quiet."""
+
+
+class Readable(Protocol[Message]):
+    """A call of grpc.aio that brings messages."""
+
+    def read(self) -> Awaitable[object | Message]: ...
 
 
 @dataclass
@@ -85,20 +94,18 @@ class OperationStream:
         call: Call = self._stub.Stream()
         tasks = {asyncio.create_task(self._read(call)), asyncio.create_task(self._write(call))}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
             call.cancel()
         errors = [end for end in ends if isinstance(end, Exception)]
-        for error in errors:
-            if isinstance(error, ServerError):
-                return error
-        return ServerError(TRANSPORT, f"the stream failed: {errors or done}")
+        known = [error for error in errors if isinstance(error, ServerError)]
+        return (known or [ServerError(TRANSPORT, f"the stream failed: {errors!r}")])[0]
 
     async def _read(self, call: Call) -> None:
-        while frame := await read(call):
+        while (frame := await read(call)) is not None:
             for event in frame.events:
                 asked = self._asked.pop(event.id, None)
                 if asked is not None and not asked.outcome.done():
@@ -138,9 +145,19 @@ class OperationStream:
                 one.outcome.set_result(error)
 
 
-async def read[Message](call: grpc.aio.Call) -> object | None:
+async def read(call: Readable[Message]) -> Message | None:
     """The call's next message, or None at its end; raises ServerError."""
-    raise NotImplementedError
+    try:
+        message = await call.read()
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # grpc.aio says so too when the call, not the task, was cancelled.
+        raise _closed() from None
+    return None if message is grpc.aio.EOF else cast(Message, message)
 
 
 def _closed() -> ServerError:

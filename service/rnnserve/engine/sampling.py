@@ -63,7 +63,7 @@ class Sampler:
             order = weights.argsort()[::-1]
             before = weights[order].cumsum() - weights[order]
             weights[order[before >= self._sampling.top_p * weights.sum()]] = 0.0
-        cumulative = weights.cumsum()
+        cumulative: np.ndarray = weights.cumsum()
         cumulative /= cumulative[-1]
         # A draw lies below 1; the last token that is left has to be above every draw.
         cumulative[cumulative >= cumulative[-1]] = 1.0

@@ -40,12 +40,11 @@ class Servicer(RnnServeServicer):
         async with guarded(context, self._meter):
             await self._streams.serve(request_iterator, context)
 
-    async def Exchange(  # type: ignore[override]
+    async def Exchange(
         self, request: v1.OperationFrame, context: Context
-    ) -> v1.EventFrame | None:
+    ) -> v1.EventFrame:
         async with guarded(context, self._meter):
             return await self._streams.exchange(request)
-        return None
 
     async def Generate(  # type: ignore[override]
         self, request: v1.GenerateRequest, context: Context
@@ -53,16 +52,14 @@ class Servicer(RnnServeServicer):
         async with guarded(context, self._meter):
             await self._generations.serve(request, context)
 
-    async def ListModels(  # type: ignore[override]
+    async def ListModels(
         self, request: v1.ListModelsRequest, context: Context
-    ) -> v1.ListModelsReply | None:
+    ) -> v1.ListModelsReply:
         async with guarded(context, self._meter):
             return self._catalogue.list()
-        return None
 
-    async def DescribeModel(  # type: ignore[override]
+    async def DescribeModel(
         self, request: v1.DescribeModelRequest, context: Context
-    ) -> v1.ModelDescription | None:
+    ) -> v1.ModelDescription:
         async with guarded(context, self._meter):
             return self._catalogue.describe(request.model, request.version)
-        return None

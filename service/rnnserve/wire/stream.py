@@ -40,17 +40,17 @@ class Streams:
             await asyncio.gather(reader, return_exceptions=True)
 
     async def exchange(self, frame: v1.OperationFrame) -> v1.EventFrame:
-        """One frame in, one frame out with all its events in the operations' order."""
-        outbox: Outbox[tuple[int, v1.Event]] = Outbox(len(frame.operations) + 1)
-        events: dict[int, v1.Event] = {}
-        for place, operation in enumerate(frame.operations):
+        """One frame in, one frame out with all its events, in the operations' order."""
+        outbox: Outbox[v1.Event] = Outbox(len(frame.operations) + 1)
+        for _ in frame.operations:
             outbox.promise()
-            one = v1.OperationFrame(operations=[operation])
-            self._operations.apply_frame(one, lambda event, place=place: outbox.put((place, event)))
         outbox.finish()
+        self._operations.apply_frame(frame, outbox.put)
+        events: list[v1.Event] = []
         while ready := await outbox.take():
-            events.update(ready)
-        return v1.EventFrame(events=(events[place] for place in sorted(events)))
+            events += ready
+        order = {operation.id: place for place, operation in enumerate(frame.operations)}
+        return v1.EventFrame(events=sorted(events, key=lambda event: order[event.id]))
 
     def cut(self, refusal: Refusal) -> None:
         """End every stream: what is ready is still written."""

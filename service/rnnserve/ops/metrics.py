@@ -1,0 +1,150 @@
+"""What Prometheus sees. prometheus_client is imported here only.
+
+Never a label for a session: the number of series depends on the models and the reasons alone.
+"""
+
+import platform
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.exposition import start_http_server
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+import rnnserve
+from rnnserve.engine.meter import Cause
+from rnnserve.errors import Reason
+
+LATENCY_BUCKETS_S = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counts what the engine tells (its `Meter`) in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._latencies()
+        self._counts()
+        self._loop_lag = Histogram(
+            "rnnserve_loop_lag_seconds",
+            "How much later than asked the event loop woke up.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=self.registry,
+        )
+        build = Info("rnnserve_build", "What is running.", registry=self.registry)
+        build.info(
+            {
+                "version": rnnserve.__version__,
+                "onnxruntime": version("onnxruntime"),
+                "grpc": version("grpcio"),
+                "python": platform.python_version(),
+            }
+        )
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def _latencies(self) -> None:
+        def histogram(name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, help_text, ["model"], buckets=buckets, registry=self.registry)
+
+        self._queue = histogram(
+            "rnnserve_queue_seconds",
+            "From a chunk's arrival to the start of its first block.",
+            LATENCY_BUCKETS_S,
+        )
+        self._run = histogram(
+            "rnnserve_run_seconds", "One run of a batch in the runner.", LATENCY_BUCKETS_S
+        )
+        self._step = histogram(
+            "rnnserve_step_seconds",
+            "From a chunk's arrival to its answer, queue and every run included.",
+            LATENCY_BUCKETS_S,
+        )
+        self._rows = histogram("rnnserve_batch_rows", "Rows that ran together.", ROWS_BUCKETS)
+        self._block = histogram(
+            "rnnserve_block_steps", "Steps that a batch ran of each row.", ROWS_BUCKETS
+        )
+
+    def _counts(self) -> None:
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(name, help_text, labels, registry=self.registry)
+
+        self._sessions = Gauge(
+            "rnnserve_sessions", "Sessions that are open.", ["model"], registry=self.registry
+        )
+        self._opened = counter("rnnserve_sessions_opened_total", "Sessions opened.", "model")
+        self._ended = counter(
+            "rnnserve_sessions_ended_total", "Sessions ended, by cause.", "model", "cause"
+        )
+        self._steps = counter("rnnserve_steps_total", "Steps committed.", "model")
+        self._resent = counter(
+            "rnnserve_resends_total", "Chunks that came again and were answered again.", "model"
+        )
+        self._tokens = counter("rnnserve_tokens_total", "Tokens generated.", "model")
+        self._errors = counter(
+            "rnnserve_errors_total",
+            "Operations answered with an error, by reason and by whose fault it is.",
+            "reason",
+            "fault",
+        )
+
+    def serve(self, host: str, port: int) -> "MetricsPort":
+        """Answer /metrics from now on. Raises OSError when the port is taken."""
+        return MetricsPort(self.registry, host, port)
+
+    def expect(self, model: str) -> None:
+        """Show this model's series from the beginning, as zeros."""
+        for metric in (self._queue, self._run, self._step, self._rows, self._block):
+            metric.labels(model)
+        for count in (self._opened, self._steps, self._resent, self._tokens):
+            count.labels(model)
+        self._sessions.labels(model)
+
+    def lagged(self, lag_s: float) -> None:
+        """The event loop woke up this much late."""
+        self._loop_lag.observe(lag_s)
+
+    def opened(self, model: str) -> None:
+        self._opened.labels(model).inc()
+        self._sessions.labels(model).inc()
+
+    def ended(self, model: str, cause: Cause) -> None:
+        self._ended.labels(model, cause).inc()
+        self._sessions.labels(model).dec()
+
+    def ran(self, model: str, rows: int, steps: int, run_s: float) -> None:
+        self._run.labels(model).observe(run_s)
+        self._rows.labels(model).observe(rows)
+        self._block.labels(model).observe(steps)
+
+    def answered(self, model: str, steps: int, queue_s: float, whole_s: float) -> None:
+        self._steps.labels(model).inc(steps)
+        self._queue.labels(model).observe(queue_s)
+        self._step.labels(model).observe(whole_s)
+
+    def resent(self, model: str) -> None:
+        self._resent.labels(model).inc()
+
+    def generated(self, model: str, tokens: int) -> None:
+        self._tokens.labels(model).inc(tokens)
+
+    def refused(self, reason: Reason) -> None:
+        self._errors.labels(reason, reason.fault.value).inc()
+
+
+class MetricsPort:
+    """The HTTP port of /metrics, in a thread of its own."""
+
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+        self._server, self._thread = start_http_server(port, host, registry)
+        self.port = self._server.server_port
+
+    def close(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,186 @@
+"""A server's life: start, serve until told to stop, drain, stop.
+
+The order of the stop: not ready, new sessions refused; open sessions have `grace_s` to end; streams
+that are left are cut after what is ready for them; gRPC, the tickers, the metrics port.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from rnnserve.engine.engine import Engine
+from rnnserve.engine.meter import Cause
+from rnnserve.engine.model import Model
+from rnnserve.engine.session import SessionLimits
+from rnnserve.engine.table import TableLimits
+from rnnserve.engine.ticker import Ticker
+from rnnserve.errors import OperatorError
+from rnnserve.ops.loading import Loaded, load
+from rnnserve.ops.metrics import Metrics
+from rnnserve.settings import ServeSettings
+from rnnserve.v1 import rnnserve_pb2, rnnserve_pb2_grpc
+from rnnserve.wire.catalogue import Catalogue
+from rnnserve.wire.generate import Generations
+from rnnserve.wire.operations import Operations
+from rnnserve.wire.servicer import Servicer
+from rnnserve.wire.stream import Streams
+
+logger = logging.getLogger(__name__)
+
+SERVICE = rnnserve_pb2.DESCRIPTOR.services_by_name["RnnServe"].full_name
+ROOM_FOR_REFUSAL_BYTES = 1 << 20
+"""gRPC itself ends a stream on a message over its limit; up to this much more is refused by us."""
+CUT_GRACE_S = 1.0
+LOOK_EVERY_S = 0.1
+
+
+class Server:
+    """One process's server. Owns the loop's tasks, the ports and the worker threads."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        """Load the models. Raises OperatorError when there is nothing to serve."""
+        self._settings = settings
+        self._metrics = Metrics()
+        loaded = load(settings, self._metrics)
+        self._executor = ThreadPoolExecutor(thread_name_prefix="run")
+        self._tickers = {
+            name: Ticker(model, self._executor) for name, model in loaded.models.items()
+        }
+        for name in loaded.models:
+            self._metrics.expect(name)
+        self.engine = Engine(
+            loaded.models,
+            table=TableLimits(settings.max_sessions, settings.idle_timeout_s),
+            sessions=SessionLimits(max_chunk_steps=settings.max_chunk_steps),
+            meter=self._metrics,
+            wake=self._wake,
+        )
+        self._servicer = self._build_servicer(loaded)
+        self._health = health.aio.HealthServicer()
+
+    async def serve(self, stop: asyncio.Event, stop_hard: asyncio.Event) -> None:
+        """Serve until `stop` is set and the drain is over, or until `stop_hard` is.
+
+        Raises OperatorError when a port can't be had, and whatever ended a ticker.
+        """
+        grpc_server = self._build_grpc()
+        port = self._bind(grpc_server)
+        try:
+            metrics_port = self._metrics.serve(self._settings.host, self._settings.metrics_port)
+        except OSError as error:
+            raise OperatorError(f"--metrics-port {self._settings.metrics_port}: {error}") from None
+        tasks = [asyncio.create_task(ticker.run()) for ticker in self._tickers.values()]
+        tasks.append(asyncio.create_task(self._look_after()))
+        try:
+            await grpc_server.start()
+            await self._set_ready()
+            logger.info(
+                "rnnserve is ready: grpc %s:%d, metrics http://%s:%d/metrics, models: %s",
+                self._settings.host,
+                port,
+                self._settings.host,
+                metrics_port.port,
+                ", ".join(sorted(self._tickers)),
+            )
+            await _first(stop, stop_hard, tasks)
+            await self._drain(stop_hard)
+            await grpc_server.stop(CUT_GRACE_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await grpc_server.stop(None)
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            metrics_port.close()
+        logger.info("stopped")
+
+    def _wake(self, model: Model) -> None:
+        self._tickers[model.spec.name].wake()
+
+    def _build_servicer(self, loaded: Loaded) -> Servicer:
+        operations = Operations(self.engine, self._settings.max_frame_bytes)
+        return Servicer(
+            Streams(operations),
+            Generations(self.engine, loaded.tokenizers),
+            Catalogue(loaded.entries, loaded.broken),
+            self._metrics,
+        )
+
+    def _build_grpc(self) -> grpc.aio.Server:
+        limit_bytes = self._settings.max_frame_bytes + ROOM_FOR_REFUSAL_BYTES
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limit_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Streams live long; let clients find out that we are gone, and the reverse.
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+                # Two servers on one port would share its clients without a word.
+                ("grpc.so_reuseport", 0),
+                # A message's size is checked before it is decompressed.
+                ("grpc.compression_enabled_algorithms_bitset", 1),
+            ]
+        )
+        rnnserve_pb2_grpc.add_RnnServeServicer_to_server(self._servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        address = f"{self._settings.host}:{self._settings.port}"
+        try:
+            return server.add_insecure_port(address)
+        except RuntimeError:
+            raise OperatorError(
+                f"can't listen on {address}: is the port taken? Choose another with --port"
+            ) from None
+
+    async def _set_ready(self) -> None:
+        for name in ("", SERVICE):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def _drain(self, stop_hard: asyncio.Event) -> None:
+        """Refuse new sessions and wait, within the grace, until the open ones have ended."""
+        await self._health.enter_graceful_shutdown()
+        self.engine.drain()
+        until_s = time.monotonic() + self._settings.grace_s
+        logger.info("draining: %d sessions open", len(self.engine.table))
+        while len(self.engine.table) and time.monotonic() < until_s and not stop_hard.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop_hard.wait(), LOOK_EVERY_S)
+        if cut := len(self.engine.table):
+            logger.warning("%d sessions are cut", cut)
+        self._servicer.cut()
+        self.engine.table.end_all(Cause.DRAINED)
+
+    async def _look_after(self) -> None:
+        """End idle sessions, and measure how late the loop wakes up."""
+        while True:
+            asked_s = time.monotonic()
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._metrics.lagged(time.monotonic() - asked_s - LOOK_EVERY_S)
+            self.engine.table.expire()
+
+
+async def _first(
+    stop: asyncio.Event, stop_hard: asyncio.Event, tasks: list[asyncio.Task[None]]
+) -> None:
+    """Wait for a signal; or raise what ended a task that must not end."""
+    signals = [asyncio.create_task(event.wait()) for event in (stop, stop_hard)]
+    try:
+        await asyncio.wait([*signals, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for signal in signals:
+            signal.cancel()
+    for task in tasks:
+        if task.done():
+            task.result()

@@ -1,0 +1,45 @@
+"""How a server runs: every option once, with its unit in its name and its help below it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+AtLeastOne = Parameter(validator=Number(gte=1))
+Port = Parameter(validator=Number(gte=0, lte=65535))
+Seconds = Parameter(validator=Number(gte=0))
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """The options of `rnnserve serve`."""
+
+    repository: Path = Path("repository")
+    """Folder of models, in Triton's layout."""
+    host: str = "127.0.0.1"
+    """Address to bind. Loopback unless told otherwise; 0.0.0.0 is every interface."""
+    port: Annotated[int, Port] = 8001
+    """Port of the gRPC service. 0 takes a free one."""
+    metrics_port: Annotated[int, Port] = 8002
+    """Port of Prometheus' /metrics. 0 takes a free one."""
+    max_sessions: Annotated[int, AtLeastOne] = 1024
+    """Sessions that may be open at once."""
+    idle_timeout_s: Annotated[float, Parameter(validator=Number(gt=0))] = 60.0
+    """Seconds without an operation after which a session ends."""
+    max_batch: Annotated[int, AtLeastOne] = 64
+    """Rows that run together, at most; a model's own max_batch_size may lower it."""
+    max_block_steps: Annotated[int, AtLeastOne] = 64
+    """Steps that a long chunk runs before others get their turn."""
+    max_chunk_steps: Annotated[int, AtLeastOne] = 4096
+    """Steps in one message, at most."""
+    max_waiting_steps: Annotated[int, AtLeastOne] = 1_000_000
+    """Steps that may wait for a model before new ones are refused."""
+    max_frame_bytes: Annotated[int, Parameter(validator=Number(gte=1024, lte=1 << 30))] = 4 << 20
+    """Size of one message, at most."""
+    grace_s: Annotated[float, Seconds] = 10.0
+    """Seconds that open sessions have left after SIGTERM."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged, to standard error."""
