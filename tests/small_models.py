@@ -1,0 +1,53 @@
+"""Small models with random weights, published as the exporter lays them out."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rnnserve_export.graph import build_graph
+from rnnserve_export.interface import model_spec
+from rnnserve_models.language_model import LanguageModel, ModelShape
+from rnnserve_models.reference.language_model import ReferenceLanguageModel
+from rnnserve_models.tokenizer import character_tokenizer
+
+from rnnserve.engine.runner import Runner
+from rnnserve.repository.config import format_config
+from rnnserve.repository.spec import ModelSpec
+
+ALPHABET = "\n abcdefghijklmnopqrstuvwxyz"
+V = len(ALPHABET) + 1
+CELLS = ("rnn", "lstm", "gru")
+KINDS = tuple((cell, layers) for cell in CELLS for layers in (1, 2))
+
+
+@dataclass(frozen=True)
+class SmallModel:
+    """The same weights in all the forms that have to agree."""
+
+    torch_model: LanguageModel
+    reference: ReferenceLanguageModel
+    spec: ModelSpec
+    graph: bytes
+
+    def runner(self) -> Runner:
+        return Runner(self.spec, self.graph)
+
+
+def small_model(cell: str, layers: int, *, hidden: int = 12, seed: int = 7) -> SmallModel:
+    """A model over `ALPHABET` whose weights follow from the seed."""
+    torch.manual_seed(seed)
+    shape = ModelShape(cell=cell, vocabulary=V, embedding=8, hidden=hidden, layers=layers)
+    model = LanguageModel(shape).eval()
+    spec = model_spec(model, f"{cell}{layers}")
+    return SmallModel(model, ReferenceLanguageModel(model), spec, build_graph(model))
+
+
+def publish(model: SmallModel, repository: Path) -> None:
+    """Lay the model out as version 1, without the exporter's proof."""
+    folder = repository / model.spec.name / "1"
+    folder.mkdir(parents=True)
+    (folder.parent / "config.pbtxt").write_text(format_config(model.spec))
+    (folder / "model.onnx").write_bytes(model.graph)
+    character_tokenizer(ALPHABET).save(str(folder / "tokenizer.json"))
+    (folder / "card.json").write_text(json.dumps({"model": model.spec.name}))
