@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from rnnserve.engine.runner import Runner
+from rnnserve.repository.config import format_config
+from rnnserve.repository.spec import ModelSpec
 from rnnserve_export.graph import build_graph
 from rnnserve_export.interface import model_spec
 from rnnserve_models.language_model import LanguageModel, ModelShape
 from rnnserve_models.reference.language_model import ReferenceLanguageModel
 from rnnserve_models.tokenizer import character_tokenizer
-
-from rnnserve.engine.runner import Runner
-from rnnserve.repository.config import format_config
-from rnnserve.repository.spec import ModelSpec
 
 ALPHABET = "\n abcdefghijklmnopqrstuvwxyz"
 V = len(ALPHABET) + 1

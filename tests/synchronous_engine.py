@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from small_models import SmallModel
 
 from rnnserve.engine.batcher import BatchLimits
 from rnnserve.engine.chunk import Reply
@@ -13,6 +12,7 @@ from rnnserve.engine.model import Model, Run
 from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import Reason, Refusal
+from small_models import SmallModel
 
 
 @dataclass
@@ -132,5 +132,3 @@ def failing_on(token: int, run: Run) -> Run:
         return run(carry, inputs)
 
     return guarded
-
-

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+
 from small_models import KINDS, SmallModel, V, small_model
 
 cached_model = cache(small_model)
@@ -23,5 +24,5 @@ def expected(model: SmallModel):
         _, logits = model.reference(carry, np.array([tokens]))
         return logits[0]
 
-    assert V == model.torch_model.shape.vocabulary
+    assert model.torch_model.shape.vocabulary == V
     return answer

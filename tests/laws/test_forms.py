@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from small_models import V
 from synchronous_engine import SynchronousEngine
 

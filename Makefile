@@ -1,0 +1,43 @@
+# `make demo` shows it, `make test` proves it. Both make .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test check lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   train a small model, export it, serve it, and watch it write"
+	@echo "make test   everything that has to pass"
+	@echo "make check  the static part of it: format, lint, types, imports, stubs"
+	@echo "make lock   write constraints.txt anew from what .venv holds"
+	@echo "make clean  remove what the other targets made"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/rnnserve train runs/demo
+	$(BIN)/rnnserve export runs/demo --repository repository
+	$(BIN)/rnnserve demo demo --repository repository
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python proto/generate.py --check
+
+lock: $(READY)
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf .venv runs repository dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
