@@ -16,7 +16,6 @@ from synchronous_engine import SynchronousEngine, failing_on, logits
 
 TOLERANCE = 1e-5
 POISON = V - 1
-concatenated = chain.from_iterable
 
 law = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -24,6 +23,10 @@ law = settings(
 tokens = st.integers(0, V - 2)
 chunk = st.lists(tokens, min_size=1, max_size=40)
 chunks = st.lists(chunk, min_size=1, max_size=6)
+
+
+def joined(cuts) -> list[int]:
+    return list(chain.from_iterable(cuts))
 
 
 def agree(found, wanted) -> None:
@@ -38,7 +41,7 @@ def test_chunking_never_changes_the_answer(model, expected, cuts, max_block_step
     for cut in cuts:
         found.append(engine.step(session, index, cut))
         index += len(cut)
-    agree(np.concatenate(found), expected(list(concatenated(cuts))))
+    agree(np.concatenate(found), expected(joined(cuts)))
 
 
 @dataclass
@@ -130,7 +133,7 @@ def test_a_chunk_sent_again_advances_once_and_answers_the_same(model, expected, 
             if tick:
                 engine.tick()
     engine.run_all()
-    agree(np.concatenate([logits(outcomes) for outcomes in first]), expected(list(concatenated(cuts))))
+    agree(np.concatenate([logits(outcomes) for outcomes in first]), expected(joined(cuts)))
     for which, outcomes in again:
         assert logits(outcomes) is logits(first[which])
     assert engine.notes.steps == sum(map(len, cuts))
