@@ -13,7 +13,7 @@ import grpc.aio
 from numpy.typing import ArrayLike
 
 from rnnserve.client.channel import CLOSE_TIMEOUT_S, DESCRIBE_TIMEOUT_S, NO_COMPRESSION, OPTIONS
-from rnnserve.client.errors import ServerError, from_rpc_error
+from rnnserve.client.errors import BadInput, ServerError, from_rpc_error
 from rnnserve.client.facts import Model, Models, read_model, read_models
 from rnnserve.client.generation import (
     End,
@@ -182,14 +182,21 @@ class AsyncSession:
         inputs. Raises as `step` does, at the chunk that failed.
         """
         under_way: deque[tuple[Chunk, Outcomes]] = deque()
+        refused: BadInput | None = None
         for chunk in chunks:
             arrays = chunk if isinstance(chunk, tuple) else (chunk,)
             if len(under_way) >= self.limits.max_pending_chunks:
                 begun, outcome = under_way.popleft()
                 yield self._progress.answer(begun, event_of(await asyncio.shield(outcome)))
-            under_way.append(await self._begin(arrays))
+            try:
+                under_way.append(await self._begin(arrays))
+            except BadInput as error:
+                refused = error
+                break
         for begun, outcome in under_way:
             yield self._progress.answer(begun, event_of(await asyncio.shield(outcome)))
+        if refused:
+            raise refused
 
     async def close(self) -> int:
         """Ends the session after the steps under way; returns how many it took."""
@@ -211,31 +218,29 @@ class AsyncSession:
         encoded = self._progress.encode(arrays)
         await self._turns.acquire()
         chunk = self._progress.begin(encoded)
-        outcome = self._stream.ask(chunk.operation)
-        outcome.add_done_callback(partial(self._settled, chunk))
-        return chunk, outcome
+        return chunk, self._stream.ask(chunk.operation, partial(self._settled, chunk))
 
-    def _settled(self, chunk: Chunk, outcome: Outcomes) -> None:
-        """Also for a chunk whose caller has gone: the server's word counts."""
-        event = outcome.result()
-        if isinstance(event, ServerError) or event.HasField("error"):
+    def _settled(self, chunk: Chunk, outcome: Outcome) -> None:
+        if isinstance(outcome, ServerError) or outcome.HasField("error"):
             self._progress.failed(chunk)
         self._turns.release()
 
 
 class AsyncGeneration:
-    """One generation, read once; leaving the loop early cancels it.
+    """One generation, read once.
 
-    generation = client.generate("letters", "ROMEO:", max_tokens=100)
-    async for piece in generation:
-        print(piece.text, end="", flush=True)
-    print(generation.end.seed)
+        generation = client.generate("letters", "ROMEO:", max_tokens=100)
+        async for piece in generation:
+            print(piece.text, end="", flush=True)
+        print(generation.end.seed)
+
+    Where the loop is left early, the server stops too.
     """
 
     end: End | None = None
     """How it ended; None before that."""
 
-    def __init__(self, stub: rpc.RnnServeAsyncStub, request: pb.GenerateRequest) -> None:
+    def __init__(self, stub: "rpc.RnnServeAsyncStub", request: pb.GenerateRequest) -> None:
         self._stub = stub
         self._request = request
 

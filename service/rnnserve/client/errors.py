@@ -1,7 +1,7 @@
 """What a client raises, and how it is read from what the server sent."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -57,14 +57,6 @@ class BadInput(ServerError):
         )
 
 
-class FailedCall(Protocol):
-    """What grpc's and grpc.aio's errors have in common."""
-
-    def code(self) -> grpc.StatusCode: ...
-    def details(self) -> str | None: ...
-    def trailing_metadata(self) -> object: ...
-
-
 def from_status(status: status_pb2.Status) -> ServerError:
     """The error of one operation, as an event carries it."""
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
@@ -86,8 +78,8 @@ def from_status(status: status_pb2.Status) -> ServerError:
 
 def from_rpc_error(error: grpc.RpcError) -> ServerError:
     """The error that ended a whole call, of grpc or of grpc.aio."""
-    call: FailedCall = error  # type: ignore[assignment]  # every RpcError of a call is one
-    for key, value in call.trailing_metadata() or ():  # type: ignore[attr-defined]
+    metadata: Any = error.trailing_metadata()  # pairs, in two types
+    for key, value in metadata or ():
         if key == DETAILS_KEY:
             return from_status(status_pb2.Status.FromString(value))
-    return ServerError(TRANSPORT, call.details() or "the call failed", code=call.code())
+    return ServerError(TRANSPORT, error.details() or "the call failed", code=error.code())

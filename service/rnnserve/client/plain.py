@@ -1,9 +1,7 @@
 """The client without asyncio: every operation is a call of its own, and waits for its answer."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -19,7 +17,6 @@ from rnnserve.client.channel import (
 )
 from rnnserve.client.errors import ServerError, from_rpc_error
 from rnnserve.client.facts import Model, Models, read_model, read_models
-from rnnserve.client.frames import UNTOLD_FRAME_BYTES, take_frame
 from rnnserve.client.generation import (
     End,
     Piece,
@@ -28,7 +25,7 @@ from rnnserve.client.generation import (
     read_end,
     read_piece,
 )
-from rnnserve.client.progress import Answer, Chunk, Progress, checked, opening
+from rnnserve.client.progress import Answer, Progress, checked, opening
 from rnnserve.repository.tokenizer import Tokenizer
 from rnnserve.v1 import rnnserve_pb2 as pb
 from rnnserve.v1 import rnnserve_pb2_grpc as rpc
@@ -103,8 +100,7 @@ class Client:
     @contextmanager
     def open(self, model: str, version: int = 0) -> Iterator["Session"]:
         """A session from a zero carry, closed on leaving; version 0 is the newest."""
-        frame = pb.OperationFrame(operations=[opening(model, version)])
-        event = checked(exchange(self._stub, frame, self._timeout_s)[0])
+        event = checked(exchange(self._stub, opening(model, version), self._timeout_s))
         session = Session(self._stub, Progress(event.opened), self._timeout_s)
         try:
             yield session
@@ -160,17 +156,21 @@ class Session:
         Raises BadInput for arrays that don't fit, and ServerError: the session then stands where
         the chunk began, so that the same chunk may be sent again.
         """
-        return next(self._answers([arrays]))
+        chunk = self._progress.begin(self._progress.encode(arrays))
+        try:
+            return self._progress.answer(chunk, self._sent(chunk.operation))
+        except BaseException:
+            self._progress.failed(chunk)
+            raise
 
     def steps(self, chunks: Iterable[ArrayLike | tuple[ArrayLike, ...]]) -> Iterator[Answer]:
-        """The answers to chunks in their order, several chunks a message.
+        """The answers to chunks in their order.
 
         A chunk is what `step` takes: an array, or a tuple of them when the model has several
         inputs. Raises as `step` does, at the chunk that failed.
         """
-        each = (chunk if isinstance(chunk, tuple) else (chunk,) for chunk in chunks)
-        while group := list(islice(each, max(1, self.limits.max_pending_chunks))):
-            yield from self._answers(group)
+        for chunk in chunks:
+            yield self.step(*chunk if isinstance(chunk, tuple) else (chunk,))
 
     def close(self) -> int:
         """Ends the session; returns how many steps it took."""
@@ -182,44 +182,29 @@ class Session:
             with suppress(ServerError):
                 self._close(CLOSE_TIMEOUT_S)
 
-    def _answers(self, group: Iterable[Sequence[ArrayLike]]) -> Iterator[Answer]:
-        """The answers to chunks that may be under way at once."""
-        encoded = [self._progress.encode(arrays) for arrays in group]
-        chunks = deque(map(self._progress.begin, encoded))
+    def _sent(self, operation: pb.Operation) -> pb.Event:
         try:
-            for event in self._exchanged(chunks):
-                yield self._progress.answer(chunks[0], event)
-                chunks.popleft()
-        finally:
-            if chunks:
-                self._progress.failed(chunks[0])
-
-    def _exchanged(self, chunks: Iterable[Chunk]) -> Iterator[pb.Event]:
-        limit = self.limits.max_frame_bytes or UNTOLD_FRAME_BYTES
-        waiting = deque(chunk.operation for chunk in chunks)
-        while waiting:
-            frame = take_frame(waiting, limit)
-            try:
-                yield from exchange(self._stub, frame, self._timeout_s)
-            except ServerError as error:
-                if not broke_off(error):
-                    raise
-                # The same indices: what the server has taken already it only answers again.
-                yield from exchange(self._stub, frame, self._timeout_s)
+            return exchange(self._stub, operation, self._timeout_s)
+        except ServerError as error:
+            if not broke_off(error):
+                raise
+            # The same index: a step that the server has taken already it only answers again.
+            return exchange(self._stub, operation, self._timeout_s)
 
     def _close(self, timeout_s: float | None) -> int:
         self._left = True
-        frame = pb.OperationFrame(operations=[self._progress.closing()])
-        return checked(exchange(self._stub, frame, timeout_s)[0]).closed.steps
+        return checked(exchange(self._stub, self._progress.closing(), timeout_s)).closed.steps
 
 
 class Generation:
-    """One generation, read once; leaving the loop early cancels it.
+    """One generation, read once.
 
-    generation = client.generate("letters", "ROMEO:", max_tokens=100)
-    for piece in generation:
-        print(piece.text, end="", flush=True)
-    print(generation.end.seed)
+        generation = client.generate("letters", "ROMEO:", max_tokens=100)
+        for piece in generation:
+            print(piece.text, end="", flush=True)
+        print(generation.end.seed)
+
+    Where the loop is left early, the server stops too.
     """
 
     end: End | None = None
@@ -242,14 +227,11 @@ class Generation:
             call.cancel()
 
 
-def exchange(
-    stub: rpc.RnnServeStub, frame: pb.OperationFrame, timeout_s: float | None
-) -> list[pb.Event]:
-    """The events that answer a frame's operations, in their order."""
-    for number, operation in enumerate(frame.operations):
-        operation.id = number
+def exchange(stub: rpc.RnnServeStub, operation: pb.Operation, timeout_s: float | None) -> pb.Event:
+    """The event that answers the operation, in a call of its own."""
+    frame = pb.OperationFrame(operations=[operation])
     try:
-        events = stub.Exchange(frame, timeout=timeout_s).events
+        (event,) = stub.Exchange(frame, timeout=timeout_s).events
     except grpc.RpcError as error:
         raise from_rpc_error(error) from None
-    return sorted(events, key=lambda event: event.id)
+    return event

@@ -3,9 +3,9 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -22,20 +22,20 @@ Outcome = pb.Event | ServerError
 """What became of an operation. A value, so that one nobody waits for any more stays quiet."""
 
 
-class Readable(Protocol[Message]):
-    """A call of grpc.aio that brings messages."""
-
-    def read(self) -> Awaitable[object | Message]: ...
-
-
 @dataclass
 class Asked:
     """An operation that has no answer yet."""
 
     operation: pb.Operation
     outcome: asyncio.Future[Outcome]
+    settled: Callable[[Outcome], None]
     written: bool = False
     streams: int = 1
+
+    def settle(self, outcome: Outcome) -> None:
+        self.settled(outcome)
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
 
     def may_go_again(self) -> bool:
         """After a break: once, and only what the server can't do twice."""
@@ -49,7 +49,7 @@ class OperationStream:
     something to carry, and again after it broke; every outcome is set on every path.
     """
 
-    def __init__(self, stub: rpc.RnnServeAsyncStub) -> None:
+    def __init__(self, stub: "rpc.RnnServeAsyncStub") -> None:
         self.max_frame_bytes = UNTOLD_FRAME_BYTES
         self._stub = stub
         self._ids = itertools.count(1)
@@ -59,19 +59,24 @@ class OperationStream:
         self._carrying: asyncio.Task[None] | None = None
         self._closed = False
 
-    def ask(self, operation: pb.Operation) -> asyncio.Future[Outcome]:
-        """Sends the operation after all that were asked before it; gives it its id."""
+    def ask(
+        self, operation: pb.Operation, settled: Callable[[Outcome], None] = lambda _: None
+    ) -> asyncio.Future[Outcome]:
+        """Sends the operation after all that were asked before it; gives it its id.
+
+        `settled` is called with the outcome before anybody can see it, and also when nobody does.
+        """
         operation.id = next(self._ids)
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        asked = Asked(operation, asyncio.get_running_loop().create_future(), settled)
         if self._closed:
-            outcome.set_result(_closed())
-            return outcome
-        self._asked[operation.id] = Asked(operation, outcome)
+            asked.settle(_closed())
+            return asked.outcome
+        self._asked[operation.id] = asked
         self._waiting.append(operation)
         self._wake.set()
         if self._carrying is None or self._carrying.done():
             self._carrying = asyncio.create_task(self._carry(), name="rnnserve stream")
-        return outcome
+        return asked.outcome
 
     async def close(self) -> None:
         """Ends the stream; what has no answer yet fails."""
@@ -107,9 +112,8 @@ class OperationStream:
     async def _read(self, call: Call) -> None:
         while (frame := await read(call)) is not None:
             for event in frame.events:
-                asked = self._asked.pop(event.id, None)
-                if asked is not None and not asked.outcome.done():
-                    asked.outcome.set_result(event)
+                if asked := self._asked.pop(event.id, None):
+                    asked.settle(event)
         # A server may give its streams an age: what was under way goes on with the next one.
         raise ServerError(
             TRANSPORT, "the server ended the stream", code=grpc.StatusCode.UNAVAILABLE
@@ -130,7 +134,8 @@ class OperationStream:
 
     def _after(self, error: ServerError) -> None:
         """Puts back what may go again, in its order, and fails the rest."""
-        again, lost = [], []
+        again: list[Asked] = []
+        lost: list[Asked] = []
         for asked in self._asked.values():
             (again if broke_off(error) and asked.may_go_again() else lost).append(asked)
         self._fail(lost, error)
@@ -141,11 +146,12 @@ class OperationStream:
     def _fail(self, asked: list[Asked], error: ServerError) -> None:
         for one in asked:
             del self._asked[one.operation.id]
-            if not one.outcome.done():
-                one.outcome.set_result(error)
+            one.settle(error)
 
 
-async def read(call: Readable[Message]) -> Message | None:
+async def read(
+    call: grpc.aio.StreamStreamCall[Any, Message] | grpc.aio.UnaryStreamCall[Any, Message],
+) -> Message | None:
     """The call's next message, or None at its end; raises ServerError."""
     try:
         message = await call.read()

@@ -1,1 +1,1 @@
-"""The command line, one file for each command."""
+"""The commands of `rnnserve`, one a file; each is imported when it is called."""

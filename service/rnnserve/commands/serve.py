@@ -15,9 +15,6 @@ def serve(*, settings: ServeSettings = DEFAULTS) -> None:
 
     Ready when the log says so. SIGTERM or Ctrl-C refuses new sessions, gives the open ones
     --grace-s seconds and stops; a second one stops at once.
-
-    Example:
-        rnnserve serve --repository repository --port 8001
     """
     logs.set_up(settings.log_level)
     server = Server(settings)

@@ -40,9 +40,7 @@ class Servicer(RnnServeServicer):
         async with guarded(context, self._meter):
             await self._streams.serve(request_iterator, context)
 
-    async def Exchange(
-        self, request: v1.OperationFrame, context: Context
-    ) -> v1.EventFrame:
+    async def Exchange(self, request: v1.OperationFrame, context: Context) -> v1.EventFrame:
         async with guarded(context, self._meter):
             return await self._streams.exchange(request)
 
