@@ -1,0 +1,1 @@
+"""Finding, checking and describing models on disk. Knows neither sessions nor gRPC."""
