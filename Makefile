@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: $(READY)
-	$(BIN)/rnnserve train runs/demo
+	$(BIN)/rnnserve train runs/demo $(if $(wildcard runs/demo/checkpoint.pt),--resume)
 	$(BIN)/rnnserve export runs/demo --repository repository
 	$(BIN)/rnnserve demo demo --repository repository
 

@@ -47,7 +47,7 @@ def generate(model: str, /, *, options: GenerateOptions, server: Target = LOCAL)
     model: str
         Name of a model with a tokenizer.
     """
-    with Client(server.target) as client:
+    with server.reached(), Client(server.target) as client:
         generation = client.generate(
             model,
             options.prompt,

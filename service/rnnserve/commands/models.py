@@ -34,7 +34,7 @@ def models(*, options: ModelsOptions = DEFAULTS, server: Target = LOCAL) -> None
     Shows what a session of each takes and gives, and how many bytes of carry it keeps on the
     server. Models that the server found but could not load come last, with what is wrong.
     """
-    with Client(server.target) as client:
+    with server.reached(), Client(server.target) as client:
         found = client.models()
     if options.json:
         json.dump(as_json(found), sys.stdout, indent=2)

@@ -74,7 +74,8 @@ def score(
         UTF-8 text.
     """
     text = read_text(file)
-    scored = asyncio.run(score_text(server.target, model, text, options.chunk))
+    with server.reached():
+        scored = asyncio.run(score_text(server.target, model, text, options.chunk))
     print(f"{scored.bits_per_character:.4f} bits per character", end=" ")
     print(f"({scored.nats_per_character:.4f} nats)")
     rate = scored.characters / scored.taken_s

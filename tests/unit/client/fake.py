@@ -93,8 +93,8 @@ class Failed(Exception):
 
 
 class Fake(rpc.RnnServeServicer):
-    """The servicer. `hold` stops it before it applies a frame; `break_after` ends the stream after
-    so many frames, applied and not answered."""
+    """The servicer. While `go_on` is cleared no frame is applied; the next `breaks` frames are
+    applied, and the call is broken off with `break_code` instead of answered."""
 
     def __init__(self) -> None:
         self.sessions: dict[str, Kept] = {}
@@ -102,7 +102,7 @@ class Fake(rpc.RnnServeServicer):
         self.frames: list[pb.OperationFrame] = []
         self.advanced = 0
         self.streams = 0
-        self.break_after: list[int] = []
+        self.breaks = 0
         self.break_code = grpc.StatusCode.UNAVAILABLE
         self.refuse_next: Reason | None = None
         self.go_on = threading.Event()
@@ -116,21 +116,11 @@ class Fake(rpc.RnnServeServicer):
 
     def Stream(self, request_iterator, context) -> Iterator[pb.EventFrame]:
         self.streams += 1
-        budget = self.break_after.pop(0) if self.break_after else None
         for frame in request_iterator:
-            events = self._apply(frame)
-            if budget is not None and (budget := budget - 1) < 0:
-                context.abort(self.break_code, "the fake breaks off")
-            yield events
+            yield self._apply(frame, context)
 
     def Exchange(self, request, context) -> pb.EventFrame:
-        events = self._apply(request)
-        budget = self.break_after.pop(0) if self.break_after else None
-        if budget is not None:
-            if budget == 0:
-                context.abort(self.break_code, "the fake breaks off")
-            self.break_after.insert(0, budget - 1)
-        return events
+        return self._apply(request, context)
 
     def Generate(self, request, context) -> Iterator[pb.GenerateReply]:
         self.request = request
@@ -161,12 +151,16 @@ class Fake(rpc.RnnServeServicer):
 
     # ---- what they do
 
-    def _apply(self, frame: pb.OperationFrame) -> pb.EventFrame:
+    def _apply(self, frame: pb.OperationFrame, context) -> pb.EventFrame:
         self.frames.append(frame)
         self.came.release()
         assert self.go_on.wait(PATIENCE_S)
         with self._lock:
-            return pb.EventFrame(events=map(self._event, frame.operations))
+            events = pb.EventFrame(events=map(self._event, frame.operations))
+            broken, self.breaks = self.breaks > 0, max(0, self.breaks - 1)
+        if broken:
+            context.abort(self.break_code, "the fake breaks off")
+        return events
 
     def _event(self, operation: pb.Operation) -> pb.Event:
         event = pb.Event(id=operation.id)

@@ -1,0 +1,23 @@
+"""What stops an export. Each message says what was found and what to do about it."""
+
+from rnnserve.errors import OperatorError
+
+
+class ExportError(OperatorError):
+    """The run can't be exported as asked; nothing was published."""
+
+
+class NoGraphForCell(ExportError):
+    """There is no ONNX graph for this kind of cell."""
+
+
+class ProofFailed(ExportError):
+    """The graph doesn't compute what the trained model computes."""
+
+
+class OtherInterface(ExportError):
+    """The name is taken by a model with other inputs, outputs or carry."""
+
+
+class PublishError(ExportError):
+    """The repository can't be written, or isn't as it must be."""

@@ -1,0 +1,1 @@
+"""Learning: recurrent cells, text, and a trainer that leaves a run directory to export."""

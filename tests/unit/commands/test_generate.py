@@ -1,0 +1,30 @@
+import re
+
+
+def test_the_text_goes_out_and_the_summary_beside_it(ask):
+    ran = ask("generate", "letters", "--prompt", "ab", "--max-tokens", "6", "--seed", "5")
+    assert (ran.code, ran.out) == (0, "abcdab\n")
+    assert re.fullmatch(
+        r"6 tokens, [\d,]+ tokens/s, first token [\d.]+ ms, seed 5, ended by max_tokens\n", ran.err
+    )
+
+
+def test_quiet_leaves_the_summary_out(ask):
+    ran = ask("generate", "letters", "--prompt", "a", "--max-tokens", "2", "--quiet")
+    assert (ran.out, ran.err) == ("ab\n", "")
+
+
+def test_every_option_reaches_the_server(ask, fake):
+    words = "--max-tokens 3 --temperature 0 --top-k 4 --top-p 0.5 --seed 0 --stop x --stop yz"
+    ask("generate", "letters", "--prompt", "q r", *words.split())
+    sampling = fake.request.sampling
+    assert fake.request.text == "q r"
+    assert (sampling.max_tokens, sampling.temperature, sampling.top_k) == (3, 0, 4)
+    assert (sampling.top_p, sampling.seed, list(sampling.stop)) == (0.5, 0, ["x", "yz"])
+    assert sampling.HasField("seed")
+
+
+def test_an_unknown_model_is_the_servers_sentence(ask):
+    ran = ask("generate", "nobody", "--prompt", "a")
+    assert ran.code == 1
+    assert "unknown_model" in ran.err
