@@ -42,7 +42,7 @@ class TrainOptions:
     """Rows of text that are learnt side by side."""
     window: Count = 64
     """Characters that errors flow back through in one step; the carry goes on beyond."""
-    learning_rate: Positive = 4e-3
+    learning_rate: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=1))] = 4e-3
     """Highest learning rate of AdamW, between warm-up and cosine decay."""
     warmup_steps: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 100
     """Steps over which the learning rate rises from zero."""

@@ -64,6 +64,7 @@ class Trainer:
             lr=options.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=options.weight_decay,
+            fused=True,
         )
         self.carry = self.model.initial_carry(options.batch)
         self.bfloat16 = wants_bfloat16(options)

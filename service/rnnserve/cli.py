@@ -98,7 +98,6 @@ SENTENCES = frozenset(
         "rnnserve.errors.ModelProblem",
         "rnnserve.client.errors.ServerError",
         "rnnserve_models.errors.TrainingError",
-        "rnnserve_export.errors.ExportError",
     }
 )
 """Errors, with all that derive from them, whose text is meant for the person at the command line.

@@ -1,6 +1,7 @@
 """The client of rnnserve: AsyncClient for asyncio, Client without."""
 
-from rnnserve.client.asynchronous import AsyncClient, AsyncGeneration, AsyncSession
+from rnnserve.client.async_session import AsyncSession
+from rnnserve.client.asynchronous import AsyncClient, AsyncGeneration
 from rnnserve.client.codec import Tensor
 from rnnserve.client.errors import TRANSPORT, BadInput, ServerError
 from rnnserve.client.facts import BrokenModel, Limits, Model, Models

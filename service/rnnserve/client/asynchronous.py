@@ -1,19 +1,17 @@
 """The client for asyncio: all sessions of an AsyncClient share one stream."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
 import grpc
 import grpc.aio
-from numpy.typing import ArrayLike
 
-from rnnserve.client.channel import CLOSE_TIMEOUT_S, DESCRIBE_TIMEOUT_S, NO_COMPRESSION, OPTIONS
-from rnnserve.client.errors import BadInput, ServerError, from_rpc_error
+from rnnserve.client.async_session import AsyncSession, Outcomes, event_of
+from rnnserve.client.channel import DESCRIBE_TIMEOUT_S, NO_COMPRESSION, OPTIONS
+from rnnserve.client.errors import from_rpc_error
 from rnnserve.client.facts import Model, Models, read_model, read_models
 from rnnserve.client.generation import (
     End,
@@ -23,13 +21,11 @@ from rnnserve.client.generation import (
     read_end,
     read_piece,
 )
-from rnnserve.client.progress import Answer, Chunk, Progress, checked, opening
-from rnnserve.client.stream import OperationStream, Outcome, read
+from rnnserve.client.progress import Progress, opening
+from rnnserve.client.stream import OperationStream, read
 from rnnserve.repository.tokenizer import Tokenizer
 from rnnserve.v1 import rnnserve_pb2 as pb
 from rnnserve.v1 import rnnserve_pb2_grpc as rpc
-
-Outcomes = asyncio.Future[Outcome]
 
 
 class AsyncClient:
@@ -91,7 +87,7 @@ class AsyncClient:
         return Tokenizer(json) if json else None
 
     @asynccontextmanager
-    async def open(self, model: str, version: int = 0) -> AsyncIterator["AsyncSession"]:
+    async def open(self, model: str, version: int = 0) -> AsyncIterator[AsyncSession]:
         """A session from a zero carry, closed on leaving; version 0 is the newest."""
         session = await self._opened(model, version)
         try:
@@ -118,7 +114,7 @@ class AsyncClient:
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 
-    async def _opened(self, model: str, version: int) -> "AsyncSession":
+    async def _opened(self, model: str, version: int) -> AsyncSession:
         outcome = self._stream.ask(opening(model, version))
         try:
             event = event_of(await asyncio.shield(outcome))
@@ -136,94 +132,6 @@ class AsyncClient:
         event = outcome.result()
         if isinstance(event, pb.Event) and event.HasField("opened"):
             self._stream.ask(Progress(event.opened).closing())
-
-
-class AsyncSession:
-    """One session: a model's carry on the server, and the index of the next step."""
-
-    def __init__(self, stream: OperationStream, progress: Progress) -> None:
-        self.id = progress.id
-        self.version = progress.version
-        self.inputs = progress.inputs
-        self.outputs = progress.outputs
-        self.limits = progress.limits
-        self._stream = stream
-        self._progress = progress
-        self._turns = asyncio.Semaphore(max(1, progress.limits.max_pending_chunks))
-        self._left = False
-
-    @property
-    def index(self) -> int:
-        """The index of the next step: how many the session has taken or has under way."""
-        return self._progress.index
-
-    async def step(self, *arrays: ArrayLike) -> Answer:
-        """Takes a chunk of T >= 1 steps, one array an input, each (T, *shape).
-
-        Returns (T, *shape) of the output, or a dict of them by name when the model has several.
-        A single step may leave T out; numbers and lists of Python are taken where nothing is lost.
-
-        Several calls may be under way: they run in the order in which they started, and wait when
-        `limits.max_pending_chunks` are. A call that is cancelled while it waits has not happened;
-        later, it happens and nobody hears the answer (`index` tells).
-
-        Raises BadInput for arrays that don't fit, and ServerError: the session then stands where
-        the chunk began, so that the same chunk may be sent again.
-        """
-        chunk, outcome = await self._begin(arrays)
-        return self._progress.answer(chunk, event_of(await asyncio.shield(outcome)))
-
-    async def steps(
-        self, chunks: Iterable[ArrayLike | tuple[ArrayLike, ...]]
-    ) -> AsyncIterator[Answer]:
-        """The answers to chunks in their order, with as many under way as the server allows.
-
-        A chunk is what `step` takes: an array, or a tuple of them when the model has several
-        inputs. Raises as `step` does, at the chunk that failed.
-        """
-        under_way: deque[tuple[Chunk, Outcomes]] = deque()
-        refused: BadInput | None = None
-        for chunk in chunks:
-            arrays = chunk if isinstance(chunk, tuple) else (chunk,)
-            if len(under_way) >= self.limits.max_pending_chunks:
-                begun, outcome = under_way.popleft()
-                yield self._progress.answer(begun, event_of(await asyncio.shield(outcome)))
-            try:
-                under_way.append(await self._begin(arrays))
-            except BadInput as error:
-                refused = error
-                break
-        for begun, outcome in under_way:
-            yield self._progress.answer(begun, event_of(await asyncio.shield(outcome)))
-        if refused:
-            raise refused
-
-    async def close(self) -> int:
-        """Ends the session after the steps under way; returns how many it took."""
-        self._left = True
-        outcome = self._stream.ask(self._progress.closing())
-        return event_of(await asyncio.shield(outcome)).closed.steps
-
-    async def leave(self) -> None:
-        """Closes, whatever the server says: the session is over for us either way."""
-        if self._left:
-            return
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self.close()
-        except (ServerError, TimeoutError):
-            pass
-
-    async def _begin(self, arrays: Sequence[ArrayLike]) -> tuple[Chunk, Outcomes]:
-        encoded = self._progress.encode(arrays)
-        await self._turns.acquire()
-        chunk = self._progress.begin(encoded)
-        return chunk, self._stream.ask(chunk.operation, partial(self._settled, chunk))
-
-    def _settled(self, chunk: Chunk, outcome: Outcome) -> None:
-        if isinstance(outcome, ServerError) or outcome.HasField("error"):
-            self._progress.failed(chunk)
-        self._turns.release()
 
 
 class AsyncGeneration:
@@ -253,10 +161,3 @@ class AsyncGeneration:
                     yield piece
         finally:
             call.cancel()
-
-
-def event_of(outcome: Outcome) -> pb.Event:
-    """What the server answered; raises the ServerError that came instead."""
-    if isinstance(outcome, ServerError):
-        raise outcome
-    return checked(outcome)

@@ -2,7 +2,7 @@
 
 import grpc
 
-from rnnserve.client.errors import ServerError
+from rnnserve.client.errors import TRANSPORT, ServerError
 
 MAX_RECEIVED_BYTES = 64 * 1024 * 1024
 DESCRIBE_TIMEOUT_S = 30.0
@@ -27,3 +27,9 @@ _BROKEN_OFF = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 def broke_off(error: ServerError) -> bool:
     """Whether the connection or the server's process went away, so that a step may go again."""
     return error.code in _BROKEN_OFF
+
+
+def telling(first: ServerError, then: ServerError) -> ServerError:
+    """Of the errors of two attempts: the server's word (it is draining) says more than the silence
+    after it."""
+    return first if then.reason == TRANSPORT and first.reason != TRANSPORT else then

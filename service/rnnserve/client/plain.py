@@ -14,6 +14,7 @@ from rnnserve.client.channel import (
     NO_COMPRESSION,
     OPTIONS,
     broke_off,
+    telling,
 )
 from rnnserve.client.errors import ServerError, from_rpc_error
 from rnnserve.client.facts import Model, Models, read_model, read_models
@@ -188,8 +189,12 @@ class Session:
         except ServerError as error:
             if not broke_off(error):
                 raise
-            # The same index: a step that the server has taken already it only answers again.
+            first = error
+        # The same index: a step that the server has taken already it only answers again.
+        try:
             return exchange(self._stub, operation, self._timeout_s)
+        except ServerError as error:
+            raise telling(first, error) from None
 
     def _close(self, timeout_s: float | None) -> int:
         self._left = True

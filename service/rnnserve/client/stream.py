@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import grpc
 import grpc.aio
 
-from rnnserve.client.channel import broke_off
+from rnnserve.client.channel import broke_off, telling
 from rnnserve.client.errors import TRANSPORT, ServerError, from_rpc_error
 from rnnserve.client.frames import UNTOLD_FRAME_BYTES, take_frame
 from rnnserve.v1 import rnnserve_pb2 as pb
@@ -30,16 +30,19 @@ class Asked:
     outcome: asyncio.Future[Outcome]
     settled: Callable[[Outcome], None]
     written: bool = False
-    streams: int = 1
+    broken: ServerError | None = None
+    """Why the stream before this one ended."""
 
     def settle(self, outcome: Outcome) -> None:
+        if self.broken and isinstance(outcome, ServerError):
+            outcome = telling(self.broken, outcome)
         self.settled(outcome)
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
     def may_go_again(self) -> bool:
         """After a break: once, and only what the server can't do twice."""
-        return self.streams == 1 and (not self.written or self.operation.HasField("step"))
+        return self.broken is None and (not self.written or self.operation.HasField("step"))
 
 
 class OperationStream:
@@ -140,7 +143,7 @@ class OperationStream:
             (again if broke_off(error) and asked.may_go_again() else lost).append(asked)
         self._fail(lost, error)
         for asked in again:
-            asked.streams += 1
+            asked.broken = error
         self._waiting = deque(asked.operation for asked in again)
 
     def _fail(self, asked: list[Asked], error: ServerError) -> None:

@@ -4,24 +4,30 @@ import asyncio
 
 import grpc
 import grpc.aio
+from google.rpc import error_details_pb2, status_pb2
 
 from rnnserve.client import ServerError
 from rnnserve.client.progress import opening
 from rnnserve.client.stream import OperationStream
+from rnnserve.errors import Reason
 from rnnserve.v1 import rnnserve_pb2 as pb
 
-UNAVAILABLE = grpc.aio.AioRpcError(
-    grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), details="gone"
-)
+
+def unavailable(*trailing: tuple[str, bytes]) -> grpc.aio.AioRpcError:
+    metadata = grpc.aio.Metadata(*trailing)
+    return grpc.aio.AioRpcError(
+        grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), metadata, details="gone"
+    )
 
 
 class PlayedCall:
     """A call that takes `room` frames, answers nothing, and breaks off when told."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, *trailing: tuple[str, bytes]) -> None:
         self.written: list[pb.OperationFrame] = []
         self.full, self.broken = asyncio.Event(), asyncio.Event()
         self._room = room
+        self._error = unavailable(*trailing)
 
     async def write(self, frame: pb.OperationFrame) -> None:
         self.written.append(frame)
@@ -31,7 +37,7 @@ class PlayedCall:
 
     async def read(self) -> pb.EventFrame:
         await self.broken.wait()
-        raise UNAVAILABLE
+        raise self._error
 
     def cancel(self) -> bool:
         return True
@@ -68,4 +74,20 @@ async def test_a_stream_that_never_comes_to_pass_fails_what_waits_in_the_end():
     outcome = await stream.ask(opening("one", 0))
     assert isinstance(outcome, ServerError)
     assert outcome.code is grpc.StatusCode.UNAVAILABLE
+    await stream.close()
+
+
+async def test_the_servers_last_word_outlives_the_silence_after_it():
+    status = status_pb2.Status(code=14, message="the server is stopping")
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=Reason.DRAINING))
+    last_word = ("grpc-status-details-bin", status.SerializeToString())
+    first, second = PlayedCall(1, last_word), PlayedCall(1)
+    stream = OperationStream(PlayedStub(first, second))
+    outcome = stream.ask(pb.Operation(step=pb.Step(session_id="one")))
+    first.broken.set()
+    await second.full.wait()
+    second.broken.set()
+    found = await outcome
+    assert isinstance(found, ServerError)
+    assert found.reason == Reason.DRAINING
     await stream.close()

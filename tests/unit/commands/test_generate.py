@@ -1,4 +1,9 @@
 import re
+import signal
+import subprocess
+import sys
+
+from unit.client.fake import PATIENCE_S
 
 
 def test_the_text_goes_out_and_the_summary_beside_it(ask):
@@ -28,3 +33,16 @@ def test_an_unknown_model_is_the_servers_sentence(ask):
     ran = ask("generate", "nobody", "--prompt", "a")
     assert ran.code == 1
     assert "unknown_model" in ran.err
+
+
+def test_ctrl_c_in_the_middle_ends_with_130_and_no_traceback(running, fake):
+    command = [sys.executable, "-m", "rnnserve", "generate", "letters", "--prompt", "a"]
+    command += ["--max-tokens", "0", "--target", running.target]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.read(4) == "abcd"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, errors) == (130, "")
+    assert fake.generating_ended.wait(PATIENCE_S)
