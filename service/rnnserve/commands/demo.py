@@ -32,9 +32,9 @@ class DemoOptions:
     """Folder of models, in Triton's layout."""
     prompt: str = "def "
     """Text to go on with."""
-    max_tokens: int = 800
+    max_tokens: int = 600
     """Tokens to make."""
-    temperature: float = 0.6
+    temperature: float = 0.7
     """Below 1 the likely becomes likelier."""
     seed: int = 1
     """The same seed gives the same text again."""
