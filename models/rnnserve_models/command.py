@@ -22,9 +22,10 @@ def train(run: Path, /, *, options: TrainOptions = _DEFAULTS) -> None:
     run
         Directory of the run; made if there is none.
     """
-    # Threads that spin while they wait make training ten times slower as soon as anything else
-    # wants a core; torch reads this when it is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # How long a thread spins before it sleeps. For ever, and training is ten times slower as soon
+    # as anything else wants the core; not at all, and the second thread brings nothing. OpenMP
+    # reads it when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # torch takes seconds to load, and a page of help or a wrong option should not wait for it.
     from rich.console import Console
 

@@ -21,6 +21,7 @@ class Fault(Enum):
 class Reason(StrEnum):
     """One stable word for every way in which an operation fails."""
 
+    MALFORMED = "malformed"
     MISSING_FIELD = "missing_field"
     UNKNOWN_MODEL = "unknown_model"
     NOT_OPEN = "not_open"

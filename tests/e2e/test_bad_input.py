@@ -158,3 +158,25 @@ def test_one_session_too_many_is_refused_until_one_ends(tmp_path):
         errors = server.metrics()
         assert errors['rnnserve_errors_total{fault="load",reason="too_many_sessions"}'] == 1
         assert errors['rnnserve_sessions{model="gru1"}'] == 2
+
+
+def test_a_frame_of_too_many_operations_is_refused_whole(stub):
+    frame = v1.OperationFrame(operations=[v1.Operation()] * 1025)
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Exchange(frame)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_equal_operation_ids_are_answered_in_the_operations_order(stub, session):
+    frame = v1.OperationFrame(operations=[step(session, 0, [1]), step("nobody", 0, [1])])
+    events = stub.Exchange(frame).events
+    assert [event.WhichOneof("kind") for event in events] == ["stepped", "error"]
+
+
+@pytest.mark.parametrize("method", ["Exchange", "Generate", "Stream", "DescribeModel"])
+def test_bytes_that_are_no_message_are_the_callers_fault_and_show_nothing(server, method):
+    path = f"/rnnserve.v1.RnnServe/{method}"
+    with grpc.insecure_channel(server.target) as channel, pytest.raises(grpc.RpcError) as error:
+        list(channel.stream_stream(path)(iter([b"\xff\xff\xff"])))
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "DecodeError" not in error.value.details()

@@ -151,7 +151,7 @@ def encoded(tokenizer: Tokenizer, text: str, vocabulary: int) -> tuple[NDArray[n
             "what it made of the text",
             file=sys.stderr,
         )
-    return tokens, max(1, len(tokenizer.decoder()(int(tokens[0]))))
+    return tokens, max(1, len(_decoded(tokenizer, [int(tokens[0])])))
 
 
 def chunk_steps(session: AsyncSession, asked: int | None) -> int:
@@ -170,8 +170,12 @@ def chunks(tokens: NDArray[np.int64], steps: int) -> Iterator[NDArray[np.int64]]
 
 
 def _there_and_back(tokenizer: Tokenizer, text: str) -> str:
-    decode = tokenizer.decoder()
-    return "".join(decode(token) for token in tokenizer.encode(text))
+    return _decoded(tokenizer, tokenizer.encode(text))
+
+
+def _decoded(tokenizer: Tokenizer, tokens: list[int]) -> str:
+    decoder = tokenizer.decoder()
+    return "".join(map(decoder.push, tokens)) + decoder.flush()
 
 
 def _bar() -> Progress:

@@ -1,5 +1,6 @@
 """One message's worth of steps on its way through the engine, and its outcome."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from rnnserve.engine.slots import Lease, Rows
 from rnnserve.errors import Refusal
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Reply:
 
 
 Listener = Callable[[Reply | Refusal], None]
-"""Told once how a chunk ended. Must not raise."""
+"""Told once how a chunk ended."""
 
 
 @dataclass(eq=False, slots=True)
@@ -65,4 +68,8 @@ class Chunk:
         """Tell everyone who waits; a second time tells nobody."""
         listeners, self.listeners = self.listeners, []
         for listener in listeners:
-            listener(outcome)
+            try:
+                listener(outcome)
+            except Exception:
+                # One caller's trouble must not keep the others from their answers.
+                logger.exception("a listener failed on the outcome of step %d", self.index)

@@ -44,19 +44,20 @@ class Engine:
             raise Refusal(Reason.MISSING_FIELD, "no model is named", field="model")
         model = self.models.get(name)
         if model is None or version not in (0, model.spec.version):
-            wanted = f"{name} version {version}" if version else name
-            served = ", ".join(sorted(self.models)) or "none"
-            raise Refusal(Reason.UNKNOWN_MODEL, f"no model {wanted!r}; served: {served}")
+            raise unknown_model(name, version)
         return model
 
-    def open(self, name: str, version: int = 0) -> tuple[Session, Model]:
-        """A new session. Raises Refusal: unknown_model, too_many_sessions, draining."""
+    def open(self, name: str, version: int = 0, *, held: bool = False) -> tuple[Session, Model]:
+        """A new session; one that is `held` by a call never idles.
+
+        Raises Refusal: unknown_model, too_many_sessions, draining.
+        """
         model = self.model(name, version)
         if self.draining:
             raise Refusal(
                 Reason.DRAINING, "the server is stopping: open elsewhere", retry_after_s=1.0
             )
-        return self.table.open(model), model
+        return self.table.open(model, held=held), model
 
     def session(self, session_id: str) -> tuple[Session, Model]:
         """A live session, whose idle time begins anew. Raises Refusal."""
@@ -85,7 +86,7 @@ class Engine:
             chunk = Chunk(
                 session_id, session.lease, index, steps, inputs, digest, self._clock(), [listener]
             )
-            model.batcher.submit(chunk)
+            model.submit(chunk)
             session.admit(chunk)
             self._wake(model)
 
@@ -118,6 +119,12 @@ class Engine:
         if held != len(self.table):
             wrong.append(f"the table has {len(self.table)} sessions, the models {held}")
         return wrong
+
+
+def unknown_model(name: str, version: int) -> Refusal:
+    """No such model. The name is cut: it comes from outside and goes into a header."""
+    wanted = f"{name[:80]!r}" + (f" version {version}" if version else "")
+    return Refusal(Reason.UNKNOWN_MODEL, f"no model {wanted} is served; ListModels tells which are")
 
 
 def _digest(inputs: Rows) -> bytes:

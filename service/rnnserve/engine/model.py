@@ -61,26 +61,43 @@ class Model:
         self.batcher = Batcher(limits)
         self.sessions: dict[str, Session] = {}
         """Those with a slot here; the session table adds and removes them."""
-        self.row_step_s = 0.0
-        """Cost of one row for one step, measured by `warm_up`."""
+        self._step_s = (0.0, 0.0)
+        """Cost of a step: of a batch of any size at least, and of each row; by `warm_up`."""
+        self._gone: Refusal | None = None
         self._run = run
         self._meter = meter
         self._clock = clock
 
     def warm_up(self) -> None:
-        """Run the smallest and a middling batch a few times; leaves `row_step_s`."""
-        rows = min(16, self.batcher.limits.max_rows)
+        """Run the smallest and a middling batch a few times: what they cost, and what they give.
+
+        Raises whatever the runner raises, and ValueError where its arrays aren't as the spec says.
+        """
+        rows, steps = min(16, self.batcher.limits.max_rows), 2
+        costs_s = []
         for batch in (1, rows):
             carry = tuple(np.zeros((batch, *c.shape), c.dtype) for c in self.spec.carry)
             inputs = tuple(
-                np.full((batch, 1, *t.shape), t.low or 0, t.dtype) for t in self.spec.inputs
+                np.full((batch, steps, *t.shape), t.low or 0, t.dtype) for t in self.spec.inputs
             )
             times_s = []
             for _ in range(5):
                 began_s = time.perf_counter()
-                self._run(carry, inputs)
+                check_shapes(self.spec, batch, steps, *self._run(carry, inputs))
                 times_s.append(time.perf_counter() - began_s)
-            self.row_step_s = min(times_s) / batch
+            costs_s.append(min(times_s) / steps)
+        self._step_s = (costs_s[0], costs_s[1] / rows)
+
+    def expected_s(self, batch: Batch) -> float:
+        """About how long a batch will take."""
+        floor_s, row_s = self._step_s
+        return max(floor_s, row_s * len(batch.rows)) * batch.steps
+
+    def submit(self, chunk: Chunk) -> None:
+        """Queue a chunk. Raises Refusal (overloaded), or what `abandon` was given."""
+        if self._gone is not None:
+            raise self._gone
+        self.batcher.submit(chunk)
 
     def take(self) -> Work | None:
         """Plan the next batch and gather its arrays; None when nothing waits."""
@@ -92,6 +109,7 @@ class Model:
         began_s = self._clock()
         try:
             carry, outputs = self._run(work.carry, work.inputs)
+            check_shapes(self.spec, len(work.batch.rows), work.batch.steps, carry, outputs)
         except Exception as failure:
             return Result((), (), self._clock() - began_s, failure)
         return Result(carry, outputs, self._clock() - began_s)
@@ -111,7 +129,7 @@ class Model:
             return []
         for row, chunk in enumerate(rows):
             if chunk.carry_before is None and chunk.remaining > steps:
-                chunk.carry_before = tuple(array[row] for array in work.carry)
+                chunk.carry_before = tuple(array[row].copy() for array in work.carry)
         self.slots.scatter([chunk.lease for chunk in rows], result.carry)
         for row, chunk in enumerate(rows):
             # A copy, so that a kept reply does not keep the whole batch alive.
@@ -123,7 +141,8 @@ class Model:
         return []
 
     def abandon(self, refusal: Refusal) -> None:
-        """Answer every chunk that still waits with `refusal`: the ticker is gone."""
+        """Answer every chunk that waits, now or later, with `refusal`: the ticker is gone."""
+        self._gone = refusal
         for session in list(self.sessions.values()):
             for chunk in list(session.pending):
                 chunk.settle(refusal)
@@ -155,9 +174,11 @@ class Model:
         return Work(batch, carry, inputs)
 
     def _commit(self, chunk: Chunk, steps: int) -> None:
+        session = self.sessions[chunk.session_id]
+        reply = session.commit(chunk)
         self.batcher.finish(chunk, steps)
-        reply = self.sessions[chunk.session_id].commit(chunk)
         now_s = self._clock()
+        session.answered_s = now_s
         queue_s = (chunk.started_s or now_s) - chunk.submitted_s
         self._meter.answered(self.spec.name, chunk.steps, queue_s, now_s - chunk.submitted_s)
         chunk.settle(reply)
@@ -186,3 +207,16 @@ class Model:
                     expected=session.steps,
                 )
             )
+
+
+def check_shapes(spec: ModelSpec, rows: int, steps: int, carry: Arrays, outputs: Arrays) -> None:
+    """Hold what a run gave against the spec; a graph's symbolic dimensions promise nothing.
+
+    Raises ValueError, which names the tensor: an array of one row would otherwise be broadcast over
+    every session of the batch.
+    """
+    wanted = [(c.output_name, c.dtype, (rows, *c.shape)) for c in spec.carry]
+    wanted += [(t.name, t.dtype, (rows, steps, *t.shape)) for t in spec.outputs]
+    for (name, dtype, shape), array in zip(wanted, carry + outputs, strict=True):
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"{name!r} came as {array.dtype}{array.shape}, not {dtype}{shape}")

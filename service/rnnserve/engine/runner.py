@@ -42,7 +42,10 @@ class Runner:
                 graph, _one_thread(), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's exceptions share no narrower base
-            raise ModelProblem(f"{spec.name}/{spec.version}: onnxruntime says: {error}") from None
+            # The text may name paths of the machine that built onnxruntime: it goes to the log.
+            raise ModelProblem(
+                f"{spec.name}/{spec.version}: onnxruntime doesn't take the graph; the log says why"
+            ) from error
         _check(spec, self._session)
         self._feeds = [entry.input_name for entry in spec.carry]
         self._feeds += [tensor.name for tensor in spec.inputs]

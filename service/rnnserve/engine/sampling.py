@@ -9,6 +9,8 @@ from rnnserve.errors import Reason, Refusal
 
 MAX_TOKENS = 65_536
 """Tokens of one generation, at most."""
+MAX_STOPS = 16
+MAX_STOP_CHARACTERS = 256
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,12 @@ class Sampling:
             self._refuse("top_p", self.top_p, "over 0 and at most 1")
         if not (1 <= self.max_tokens <= MAX_TOKENS):
             self._refuse("max_tokens", self.max_tokens, f"1 to {MAX_TOKENS}")
-        if "" in self.stop or len(self.stop) > 16:
-            self._refuse("stop", len(self.stop), "at most 16 texts, none of them empty")
+        if len(self.stop) > MAX_STOPS or not all(
+            1 <= len(text) <= MAX_STOP_CHARACTERS for text in self.stop
+        ):
+            self._refuse(
+                "stop", "not", f"{MAX_STOPS} texts of 1 to {MAX_STOP_CHARACTERS} characters at most"
+            )
 
     def _refuse(self, field: str, value: object, wanted: str) -> None:
         raise Refusal(Reason.BAD_SAMPLING, f"{field} is {value}; it must be {wanted}", field=field)
@@ -47,18 +53,25 @@ class Sampler:
         self._random = np.random.default_rng(sampling.seed)
 
     def draw(self, logits: np.ndarray) -> int:
-        """The next token, given the logits (V,) of the last step."""
+        """The next token, given the logits (V,) of the last step.
+
+        Raises Refusal (model_failed) where they hold NaN or an infinity above.
+        """
+        if not np.isfinite(logits.max()):
+            raise Refusal(Reason.MODEL_FAILED, "the model's scores are not numbers any more")
         if self._sampling.temperature == 0.0:
             return int(logits.argmax())
         return int(np.searchsorted(self._cumulative(logits), self._random.random(), side="right"))
 
     def _cumulative(self, logits: np.ndarray) -> np.ndarray:
         """Cumulative probabilities (V,) of what is left after top-k and top-p; the last is 1."""
-        scaled = logits.astype(np.float64) / self._sampling.temperature  # (V,)
+        # The maximum goes first: a tiny temperature must not make it infinite.
+        with np.errstate(over="ignore"):
+            scaled = (logits.astype(np.float64) - logits.max()) / self._sampling.temperature
         if 0 < self._sampling.top_k < len(scaled):
             least = np.partition(scaled, -self._sampling.top_k)[-self._sampling.top_k]
             scaled[scaled < least] = -np.inf
-        weights = np.exp(scaled - scaled.max())
+        weights = np.exp(scaled)  # (V,)
         if self._sampling.top_p < 1.0:
             order = weights.argsort()[::-1]
             before = weights[order].cumsum() - weights[order]

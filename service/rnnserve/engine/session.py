@@ -16,12 +16,13 @@ A chunk that fails leaves the session as before it; chunks behind it are then ga
 """
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from rnnserve.engine.chunk import Chunk, Reply
 from rnnserve.engine.slots import Lease
 from rnnserve.errors import Reason, Refusal
+from rnnserve.repository.spec import ModelSpec
 
 
 class State(Enum):
@@ -41,6 +42,13 @@ class SessionLimits:
     max_pending_chunks: int = 32
     kept_replies: int = 32
     kept_bytes: int = 256 * 1024
+    max_reply_bytes: int = 16 << 20
+
+    def for_outputs(self, spec: ModelSpec) -> "SessionLimits":
+        """With chunks no longer than their reply may be large."""
+        step_bytes = sum(tensor.step_bytes for tensor in spec.outputs)
+        steps = max(1, min(self.max_chunk_steps, self.max_reply_bytes // max(1, step_bytes)))
+        return replace(self, max_chunk_steps=steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,8 @@ class Session:
         self.limits = limits
         self.steps = 0
         """Steps taken and committed."""
+        self.answered_s = 0.0
+        """When the last chunk was committed, on the engine's clock."""
         self.pending: deque[Chunk] = deque()
         self._kept: OrderedDict[int, Kept] = OrderedDict()
         self._kept_bytes = 0
@@ -117,10 +127,12 @@ class Session:
 
     def commit(self, chunk: Chunk) -> Reply:
         """The oldest pending chunk is done: advance, keep its reply, return it."""
-        if self.pending.popleft() is not chunk:
+        if self.pending[0] is not chunk:
             raise AssertionError("chunks of a session finish in order")
-        self.steps += chunk.steps
+        # Before anything changes: putting a long reply together may run out of memory.
         reply = chunk.reply()
+        self.pending.popleft()
+        self.steps += chunk.steps
         self._keep(chunk, reply)
         return reply
 

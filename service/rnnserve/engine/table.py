@@ -33,6 +33,8 @@ class Entry:
     used_s: float
     on_end: list[Callable[[Session], None]]
     """Told when the session has ended; a close that had to wait is here."""
+    held: bool = False
+    """A call keeps it: it lives as long as the call and never idles."""
 
 
 class SessionTable:
@@ -55,8 +57,8 @@ class SessionTable:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def open(self, model: Model) -> Session:
-        """A new session with a carry of zeros.
+    def open(self, model: Model, *, held: bool = False) -> Session:
+        """A new session with a carry of zeros; one that is `held` by a call never idles.
 
         Raises Refusal (too_many_sessions) when the table or the model's slots are full.
         """
@@ -69,9 +71,10 @@ class SessionTable:
                 limit=self.limits.max_sessions,
             )
         # 128 random bits: the id is what entitles a client to the session.
-        session = Session(secrets.token_urlsafe(16), model.slots.take(), self.session_limits)
+        limits = self.session_limits.for_outputs(model.spec)
+        session = Session(secrets.token_urlsafe(16), model.slots.take(), limits)
         model.sessions[session.id] = session
-        self._entries[session.id] = Entry(session, model, self._clock(), [])
+        self._entries[session.id] = Entry(session, model, self._clock(), [], held)
         self._meter.opened(model.spec.name)
         return session
 
@@ -112,6 +115,7 @@ class SessionTable:
         idle = []
         for entry in self._entries.values():
             if now_s - entry.used_s < self.limits.idle_timeout_s:
+                # Entries stand in the order of their last use: all that follow are younger.
                 break
             if self._is_idle(entry, now_s):
                 idle.append(entry.session.id)
@@ -126,8 +130,12 @@ class SessionTable:
                 self.end(session_id, cause)
 
     def _is_idle(self, entry: Entry, now_s: float) -> bool:
+        # Idle begins with the last answer: a chunk may take longer than the timeout.
+        since_s = max(entry.used_s, entry.session.answered_s)
         return (
-            entry.session.state is State.OPEN and now_s - entry.used_s >= self.limits.idle_timeout_s
+            entry.session.state is State.OPEN
+            and not entry.held
+            and now_s - since_s >= self.limits.idle_timeout_s
         )
 
     def _gone(self, session_id: str) -> Refusal:

@@ -41,25 +41,24 @@ class Ticker:
             self._model.abandon(Refusal(Reason.DRAINING, "the server has stopped"))
 
     async def _tick(self, work: Work) -> None:
-        again = self._model.finish(work, await self._compute(work))
-        for alone in again:
+        for alone in self._model.finish(work, await self._compute(work)):
+            await asyncio.sleep(0)
             self._model.finish(alone, await self._compute(alone))
         # Whoever was answered just now may join the next batch.
         await asyncio.sleep(0)
 
     async def _compute(self, work: Work) -> Result:
-        expected_s = self._model.row_step_s * len(work.batch.rows) * work.batch.steps
-        if expected_s <= MAX_LOOP_STALL_S:
+        if self._model.expected_s(work.batch) <= MAX_LOOP_STALL_S:
             result = self._model.compute(work)
         else:
             loop = asyncio.get_running_loop()
             result = await loop.run_in_executor(self._executor, self._model.compute, work)
-        if result.failure is not None:
+        if result.failure is not None and len(work.batch.rows) == 1:
             logger.error(
-                "a batch of %d rows x %d steps of %s failed",
-                len(work.batch.rows),
-                work.batch.steps,
+                "%s failed on a chunk of session %s at step %d",
                 self._model.spec.name,
+                work.batch.rows[0].session_id,
+                work.batch.rows[0].index,
                 exc_info=result.failure,
             )
         return result

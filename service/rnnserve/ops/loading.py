@@ -35,9 +35,11 @@ def load(settings: ServeSettings, meter: Meter) -> Loaded:
     for name, version in newest_versions(settings.repository):
         try:
             _load_one(settings, meter, name, version, loaded)
-        except ModelProblem as problem:
-            logger.error("model %s is not served: %s", name, problem)
-            loaded.broken.append(BrokenModel(name, version, str(problem)))
+        except (ModelProblem, OSError, ValueError, MemoryError) as problem:
+            logger.error("model %s is not served: %s", name, problem, exc_info=problem.__cause__)
+            known = isinstance(problem, ModelProblem)
+            text = str(problem) if known else "it could not be read; the log says why"
+            loaded.broken.append(BrokenModel(name, version, text))
     if not loaded.models:
         problems = "".join(f"\n  {broken.name}: {broken.problem}" for broken in loaded.broken)
         raise OperatorError(
@@ -61,16 +63,10 @@ def _load_one(
     try:
         model.warm_up()
     except Exception as error:
-        raise ModelProblem(f"{name}/{version} fails on zeros: {error}") from error
+        raise ModelProblem(f"{name}/{version} fails on zeros; the log says how") from error
     loaded.models[name] = model
     if found.tokenizer:
         loaded.tokenizers[name] = found.tokenizer
     tokenizer_json = found.tokenizer.json if found.tokenizer else ""
     loaded.entries.append(Entry(found.spec, found.fingerprint, found.card_json, tokenizer_json))
-    logger.info(
-        "model %s/%d: %d bytes of carry a session, %.0f us a row and step",
-        name,
-        version,
-        found.spec.carry_bytes,
-        model.row_step_s * 1e6,
-    )
+    logger.info("model %s/%d: %d bytes of carry a session", name, version, found.spec.carry_bytes)

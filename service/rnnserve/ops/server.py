@@ -24,16 +24,15 @@ from rnnserve.errors import OperatorError
 from rnnserve.ops.loading import Loaded, load
 from rnnserve.ops.metrics import Metrics
 from rnnserve.settings import ServeSettings
-from rnnserve.v1 import rnnserve_pb2, rnnserve_pb2_grpc
 from rnnserve.wire.catalogue import Catalogue
 from rnnserve.wire.generate import Generations
+from rnnserve.wire.methods import SERVICE, register
 from rnnserve.wire.operations import Operations
 from rnnserve.wire.servicer import Servicer
 from rnnserve.wire.stream import Streams
 
 logger = logging.getLogger(__name__)
 
-SERVICE = rnnserve_pb2.DESCRIPTOR.services_by_name["RnnServe"].full_name
 ROOM_FOR_REFUSAL_BYTES = 1 << 20
 """gRPC itself ends a stream on a message over its limit; up to this much more is refused by us."""
 CUT_GRACE_S = 1.0
@@ -129,9 +128,9 @@ class Server:
                 ("grpc.compression_enabled_algorithms_bitset", 1),
             ]
         )
-        rnnserve_pb2_grpc.add_RnnServeServicer_to_server(self._servicer, server)
+        register(self._servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 
@@ -145,7 +144,7 @@ class Server:
             ) from None
 
     async def _set_ready(self) -> None:
-        for name in ("", SERVICE):
+        for name in ("", SERVICE.full_name):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def _drain(self, stop_hard: asyncio.Event) -> None:

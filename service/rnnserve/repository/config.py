@@ -11,6 +11,7 @@ Beyond Triton's words, `parameters` may hold, for an integer input NAME,
 the values LOW <= x < HIGH that the graph can take. They're checked before a row joins a batch.
 """
 
+import numpy as np
 from google.protobuf import text_format
 
 from rnnserve.errors import ModelProblem
@@ -108,6 +109,10 @@ def _tensor(
         return TensorSpec(entry.name, dtype, dims[1:])
     if dtype.kind not in "iu":
         raise ModelProblem(f"tensor {entry.name!r}: a range needs an integer type, found {dtype}")
+    low, high = limits
+    bounds = np.iinfo(dtype)
+    if not bounds.min <= low < high <= min(int(bounds.max), 2**63 - 2) + 1:
+        raise ModelProblem(f"tensor {entry.name!r}: {low}:{high} is no range of {dtype}")
     return TensorSpec(entry.name, dtype, dims[1:], *limits)
 
 

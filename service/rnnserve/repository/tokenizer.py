@@ -1,6 +1,5 @@
 """Text to token ids and back, from a `tokenizer.json` (the format of the tokenizers library)."""
 
-from collections.abc import Callable
 from itertools import chain
 
 import tokenizers
@@ -10,6 +9,9 @@ from rnnserve.errors import ModelProblem
 
 # The library's cost for one text grows faster than its length.
 PIECE_CHARACTERS = 4096
+# A character has four bytes at most, and a token one byte at least. What is still no character
+# then is U+FFFD itself, the token of an unknown character.
+MAX_CHARACTER_TOKENS = 4
 
 
 class Tokenizer:
@@ -36,14 +38,33 @@ class Tokenizer:
         pieces = self._tokenizer.encode_batch_fast(_pieces(text), add_special_tokens=False)
         return list(chain.from_iterable(piece.ids for piece in pieces))
 
-    def decoder(self) -> Callable[[int], str]:
-        """A function for one generation: token by token to the text that became certain with it."""
-        stream = DecodeStream(skip_special_tokens=False)
+    def decoder(self) -> "Decoder":
+        """A decoder for one generation."""
+        return Decoder(self._tokenizer)
 
-        def decode(token: int) -> str:
-            return stream.step(self._tokenizer, token) or ""
 
-        return decode
+class Decoder:
+    """Token by token to the text that became certain with it."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=False)
+        self._held: list[int] = []
+
+    def push(self, token: int) -> str:
+        """The text that is certain now; empty where the token might be part of a character."""
+        self._held.append(token)
+        text = self._stream.step(self._tokenizer, token)
+        if text is not None:
+            self._held.clear()
+            return text
+        return self.flush() if len(self._held) >= MAX_CHARACTER_TOKENS else ""
+
+    def flush(self) -> str:
+        """The text of what was held back, now that it won't become anything else."""
+        held, self._held = self._held, []
+        self._stream = DecodeStream(skip_special_tokens=False)
+        return self._tokenizer.decode(held, skip_special_tokens=False) if held else ""
 
 
 def _pieces(text: str) -> list[str]:

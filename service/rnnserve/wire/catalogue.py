@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnserve.errors import Reason, Refusal
+from rnnserve.engine.engine import unknown_model
 from rnnserve.repository.spec import ModelSpec
 from rnnserve.repository.tree import BrokenModel
 from rnnserve.v1 import rnnserve_pb2 as v1
@@ -41,10 +41,7 @@ class Catalogue:
         """One model whole, its tokenizer too. Raises Refusal (unknown_model)."""
         entry = self._entries.get(name)
         if entry is None or version not in (0, entry.spec.version):
-            served = ", ".join(sorted(self._entries)) or "none"
-            raise Refusal(
-                Reason.UNKNOWN_MODEL, f"no model {name!r} of that version; served: {served}"
-            )
+            raise unknown_model(name, version)
         description = _description(entry)
         description.tokenizer_json = entry.tokenizer_json
         return description

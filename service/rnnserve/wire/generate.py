@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,8 @@ from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.guard import Context
 from rnnserve.wire.outbox import Outbox
 
+MAX_PROMPT_CHARACTERS = 65_536
+"""Encoding is done on the loop; this much takes tens of milliseconds."""
 MAX_UNSENT_TOKENS = 256
 """Tokens made ahead of a client that reads slowly."""
 
@@ -51,7 +52,7 @@ class Generations:
         model = self._engine.model(request.model, request.version)
         prompt = self._prompt(model, request)
         sampling = read_sampling(request.sampling)
-        session, _ = self._engine.open(request.model, request.version)
+        session, _ = self._engine.open(request.model, request.version, held=True)
         outbox: Outbox[Piece] = Outbox(MAX_UNSENT_TOKENS)
         self._outboxes.add(outbox)
         maker = asyncio.create_task(self._make(model, session, prompt, sampling, outbox))
@@ -60,9 +61,9 @@ class Generations:
                 await context.write(reply_of(pieces))
         finally:
             self._outboxes.discard(outbox)
+            self._engine.discard(session.id)
             maker.cancel()
             await asyncio.gather(maker, return_exceptions=True)
-            self._engine.discard(session.id)
 
     def cut(self, refusal: Refusal) -> None:
         """End every generation; what is ready is still written."""
@@ -83,6 +84,12 @@ class Generations:
                 raise Refusal(
                     Reason.CANNOT_GENERATE,
                     f"{model.spec.name} has no tokenizer: send the prompt as tokens",
+                )
+            if len(request.text) > MAX_PROMPT_CHARACTERS:
+                raise Refusal(
+                    Reason.CHUNK_TOO_LONG,
+                    f"a prompt of {len(request.text)} characters; at most {MAX_PROMPT_CHARACTERS}",
+                    limit=MAX_PROMPT_CHARACTERS,
                 )
             ids = tokenizer.encode(request.text)
         else:
@@ -122,7 +129,7 @@ class Generations:
         outbox: Outbox[Piece],
     ) -> None:
         tokenizer = self._tokenizers.get(model.spec.name)
-        decode: Callable[[int], str] = tokenizer.decoder() if tokenizer else lambda _: ""
+        decoder = tokenizer.decoder() if tokenizer else None
         sampler, gate = Sampler(sampling), StopGate(sampling.stop)
         limit = session.limits.max_chunk_steps
         for start in range(0, len(prompt), limit):
@@ -134,9 +141,10 @@ class Generations:
             self._engine.meter.generated(model.spec.name, 1)
             await outbox.room()
             outbox.promise()
-            outbox.put(Piece(token, gate.push(decode(token))))
+            outbox.put(Piece(token, gate.push(decoder.push(token) if decoder else "")))
             if made < sampling.max_tokens and not gate.stopped:
                 logits = await self._step(session, np.array([token], prompt.dtype))
+        rest = "" if gate.stopped or decoder is None else gate.push(decoder.flush())
         end = v1.GenerateEnd(
             cause=v1.GenerateEnd.STOP_TEXT if gate.stopped else v1.GenerateEnd.MAX_TOKENS,
             prompt_tokens=len(prompt),
@@ -144,7 +152,7 @@ class Generations:
             seed=sampling.seed,
         )
         outbox.promise()
-        outbox.put(Piece(None, gate.flush(), end))
+        outbox.put(Piece(None, rest + gate.flush(), end))
 
     async def _step(self, session: Session, tokens: np.ndarray) -> np.ndarray:
         """Take the tokens (T,); return the logits (V,) after the last."""

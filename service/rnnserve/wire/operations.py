@@ -5,11 +5,14 @@ from functools import partial
 
 from rnnserve.engine.chunk import Reply
 from rnnserve.engine.engine import Engine
+from rnnserve.engine.model import Model
 from rnnserve.engine.session import Session
 from rnnserve.errors import Reason, Refusal
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.status import internal, status_of
 from rnnserve.wire.tensors import decode, encode, tensor_message
+
+MAX_FRAME_OPERATIONS = 1024
 
 Answer = Callable[[v1.Event], None]
 """Called exactly once for every operation, now or later."""
@@ -22,20 +25,37 @@ class Operations:
         self._engine = engine
         self._max_frame_bytes = max_frame_bytes
 
-    def apply_frame(self, frame: v1.OperationFrame, answer: Answer) -> None:
-        """Start every operation of a frame, in order; a frame that is too large starts none."""
+    def apply_frame(
+        self, frame: v1.OperationFrame, answer: Callable[[int, v1.Event], None]
+    ) -> None:
+        """Start every operation of a frame, in order; a frame that is too large starts none.
+
+        `answer` is called with an operation's place in the frame and its event.
+        """
         size_bytes = frame.ByteSize()
         if size_bytes <= self._max_frame_bytes:
-            for operation in frame.operations:
-                self._apply(operation, answer)
+            for place, operation in enumerate(frame.operations):
+                self._apply(operation, partial(answer, place))
             return
         refusal = Refusal(
             Reason.FRAME_TOO_LARGE,
             f"a frame of {size_bytes} bytes; at most {self._max_frame_bytes}",
             limit=self._max_frame_bytes,
         )
-        for operation in frame.operations:
-            answer(self._refused(operation.id, refusal))
+        for place, operation in enumerate(frame.operations):
+            answer(place, self._refused(operation.id, refusal))
+
+    def check_count(self, frame: v1.OperationFrame) -> None:
+        """Refuse a whole frame of too many operations (frame_too_large).
+
+        Each of them would cost an answer, and the loop is everybody's.
+        """
+        if len(frame.operations) > MAX_FRAME_OPERATIONS:
+            raise Refusal(
+                Reason.FRAME_TOO_LARGE,
+                f"a frame of {len(frame.operations)} operations; at most {MAX_FRAME_OPERATIONS}",
+                limit=MAX_FRAME_OPERATIONS,
+            )
 
     def _apply(self, operation: v1.Operation, answer: Answer) -> None:
         try:
@@ -55,9 +75,16 @@ class Operations:
 
     def _open(self, operation: v1.Operation) -> v1.Event:
         session, model = self._engine.open(operation.open.model, operation.open.version)
+        try:
+            return self._opened(operation.id, session, model)
+        except Exception:
+            self._engine.discard(session.id)
+            raise
+
+    def _opened(self, operation_id: int, session: Session, model: Model) -> v1.Event:
         table = self._engine.table.limits
         return v1.Event(
-            id=operation.id,
+            id=operation_id,
             opened=v1.Opened(
                 session_id=session.id,
                 version=model.spec.version,

@@ -9,6 +9,7 @@ from rnnserve.v1.rnnserve_pb2_grpc import RnnServeServicer
 from rnnserve.wire.catalogue import Catalogue
 from rnnserve.wire.generate import Generations
 from rnnserve.wire.guard import Context, guarded
+from rnnserve.wire.methods import well_formed
 from rnnserve.wire.stream import Streams
 
 
@@ -42,12 +43,14 @@ class Servicer(RnnServeServicer):
 
     async def Exchange(self, request: v1.OperationFrame, context: Context) -> v1.EventFrame:
         async with guarded(context, self._meter):
+            well_formed(request)
             return await self._streams.exchange(request)
 
     async def Generate(  # type: ignore[override]
         self, request: v1.GenerateRequest, context: Context
     ) -> None:
         async with guarded(context, self._meter):
+            well_formed(request)
             await self._generations.serve(request, context)
 
     async def ListModels(
@@ -60,4 +63,5 @@ class Servicer(RnnServeServicer):
         self, request: v1.DescribeModelRequest, context: Context
     ) -> v1.ModelDescription:
         async with guarded(context, self._meter):
+            well_formed(request)
             return self._catalogue.describe(request.model, request.version)

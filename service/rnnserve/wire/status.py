@@ -15,6 +15,7 @@ DOMAIN = "rnnserve"
 DETAILS_KEY = "grpc-status-details-bin"
 
 CODES: dict[Reason, grpc.StatusCode] = {
+    Reason.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.MISSING_FIELD: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.UNKNOWN_MODEL: grpc.StatusCode.NOT_FOUND,
     Reason.NOT_OPEN: grpc.StatusCode.FAILED_PRECONDITION,

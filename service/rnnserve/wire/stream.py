@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from rnnserve.errors import Refusal
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.guard import Context
+from rnnserve.wire.methods import well_formed
 from rnnserve.wire.operations import Operations
 from rnnserve.wire.outbox import Outbox
 
@@ -41,16 +42,16 @@ class Streams:
 
     async def exchange(self, frame: v1.OperationFrame) -> v1.EventFrame:
         """One frame in, one frame out with all its events, in the operations' order."""
-        outbox: Outbox[v1.Event] = Outbox(len(frame.operations) + 1)
+        self._operations.check_count(frame)
+        outbox: Outbox[tuple[int, v1.Event]] = Outbox(len(frame.operations) + 1)
         for _ in frame.operations:
             outbox.promise()
         outbox.finish()
-        self._operations.apply_frame(frame, outbox.put)
-        events: list[v1.Event] = []
+        self._operations.apply_frame(frame, lambda place, event: outbox.put((place, event)))
+        events: dict[int, v1.Event] = {}
         while ready := await outbox.take():
-            events += ready
-        order = {operation.id: place for place, operation in enumerate(frame.operations)}
-        return v1.EventFrame(events=sorted(events, key=lambda event: order[event.id]))
+            events.update(ready)
+        return v1.EventFrame(events=(events[place] for place in sorted(events)))
 
     def cut(self, refusal: Refusal) -> None:
         """End every stream: what is ready is still written."""
@@ -62,10 +63,12 @@ class Streams:
     ) -> None:
         try:
             async for frame in frames:
+                well_formed(frame)
+                self._operations.check_count(frame)
                 await outbox.room()
                 for _ in frame.operations:
                     outbox.promise()
-                self._operations.apply_frame(frame, outbox.put)
+                self._operations.apply_frame(frame, lambda _, event: outbox.put(event))
         except Exception as error:
             outbox.fail(error)
         outbox.finish()

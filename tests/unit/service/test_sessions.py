@@ -1,5 +1,6 @@
 """The lives of sessions: ends that are told apart, capacity, expiry, and close behind work."""
 
+import numpy as np
 import pytest
 
 from rnnserve.engine.meter import Cause
@@ -97,3 +98,76 @@ def test_draining_refuses_new_sessions_and_serves_the_open_ones():
     engine.step(session, 0, [1])
     engine.engine.table.end_all(Cause.DRAINED)
     assert refused(engine.submit, session, 1, [1]) is Reason.DRAINING
+
+
+def test_a_session_is_not_idle_right_after_a_long_step():
+    engine = SynchronousEngine(MODEL, table=TableLimits(idle_timeout_s=10))
+    session = engine.open()
+    outcomes = engine.submit(session, 0, [1])
+    engine.now_s = 11.0
+    engine.run_all()
+    assert len(logits(outcomes)) == 1
+    assert engine.engine.table.expire() == 0
+    engine.step(session, 1, [1])
+
+
+def test_a_session_held_by_a_call_never_idles():
+    engine = SynchronousEngine(MODEL, table=TableLimits(idle_timeout_s=10))
+    engine.engine.open(MODEL.spec.name, held=True)
+    engine.now_s = 1000.0
+    assert engine.engine.table.expire() == 0
+
+
+def test_a_listener_that_fails_keeps_nobody_from_their_answers(caplog):
+    engine = SynchronousEngine(MODEL)
+    session, other = engine.open(), engine.open()
+
+    def broken(_: object) -> None:
+        raise RuntimeError("a listener's own trouble")
+
+    engine.engine.step(session, 0, (np.array([1]),), broken)
+    resent, beside = engine.submit(session, 0, [1]), engine.submit(other, 0, [1])
+    engine.run_all()
+    assert len(logits(resent)) == len(logits(beside)) == 1
+    assert "a listener failed" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["carry of one row", "too few steps", "another type"])
+def test_arrays_that_are_not_as_the_spec_says_fail_the_step_and_write_nothing(wrong):
+    run = MODEL.runner().run
+
+    def bent(carry, inputs):
+        carry, (scores,) = run(carry, inputs)
+        if inputs[0].shape[1] == 1:
+            return carry, (scores,)
+        match wrong:
+            case "carry of one row":
+                return tuple(array[:1][0] for array in carry), (scores,)
+            case "too few steps":
+                return carry, (scores[:, :1],)
+        return carry, (scores.astype(np.float64),)
+
+    engine = SynchronousEngine(MODEL, run=bent)
+    session, other = engine.open(), engine.open()
+    before = engine.step(session, 0, [1])
+    failed = [engine.submit(session, 1, [2, 3]), engine.submit(other, 0, [2, 3])]
+    engine.run_all()
+    for outcomes in failed:
+        assert refused(logits, outcomes) is Reason.MODEL_FAILED
+    np.testing.assert_array_equal(engine.step(other, 0, [1]), before)
+    assert engine.audit() == []
+
+
+def test_a_chunk_is_no_longer_than_its_reply_may_be_large():
+    scores_bytes = MODEL.spec.outputs[0].step_bytes
+    engine = SynchronousEngine(MODEL, sessions=SessionLimits(max_reply_bytes=3 * scores_bytes))
+    session = engine.open()
+    assert refused(engine.submit, session, 0, [1] * 4) is Reason.CHUNK_TOO_LONG
+    assert len(engine.step(session, 0, [1] * 3)) == 3
+
+
+def test_after_the_ticker_is_gone_nothing_is_taken_in():
+    engine = SynchronousEngine(MODEL)
+    session = engine.open()
+    engine.model.abandon(Refusal(Reason.DRAINING, "gone"))
+    assert refused(engine.submit, session, 0, [1]) is Reason.DRAINING
