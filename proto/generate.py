@@ -28,7 +28,12 @@ def generate(target: Path) -> None:
         Path(status_pb2.__file__).parents[2],
         Path(grpc_tools.__file__).parent / "_proto",
     ]
-    common = ["protoc", *(f"-I{path}" for path in includes)]
+    # The plugins stand beside this Python, whether or not its folder is on the path.
+    plugins = [
+        f"--plugin={name}={Path(sys.executable).parent / name}"
+        for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+    ]
+    common = ["protoc", *plugins, *(f"-I{path}" for path in includes)]
     messages = [f"--python_out={target}", f"--mypy_out=quiet:{target}"]
     services = [f"--grpc_python_out={target}", f"--mypy_grpc_out=quiet:{target}"]
     for flags, paths in ((messages, sources), (services, with_service)):
