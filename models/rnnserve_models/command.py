@@ -22,10 +22,10 @@ def train(run: Path, /, *, options: TrainOptions = _DEFAULTS) -> None:
     run
         Directory of the run; made if there is none.
     """
-    # How long a thread spins before it sleeps. For ever, and training is ten times slower as soon
-    # as anything else wants the core; not at all, and the second thread brings nothing. OpenMP
-    # reads it when torch is loaded.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # How long a thread spins before it sleeps: too long, and training is several times slower as
+    # soon as anything else wants a core; not at all, and a second thread brings nothing. OpenMP
+    # reads it when torch is loaded; the figures are in EXPERIMENTS.md.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # torch takes seconds to load, and a page of help or a wrong option should not wait for it.
     from rich.console import Console
 
