@@ -9,6 +9,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from rnnserve_models.trainer import Trainer
 
@@ -22,9 +23,11 @@ class TrainingProgress:
     def __init__(self, trainer: Trainer, console: Console, line_s: float = LINE_S) -> None:
         self._trainer, self._console, self._line_s = trainer, console, line_s
         self._bar = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f} %  {task.description}  left"),
-            TimeRemainingColumn(),
+            # What matters most stands first: a narrow terminal cuts the end.
+            BarColumn(bar_width=10, table_column=Column(min_width=10)),
+            TextColumn("{task.percentage:3.0f} %", table_column=Column(min_width=5)),
+            TimeRemainingColumn(table_column=Column(min_width=7, no_wrap=True)),
+            TextColumn("{task.description}"),
             console=console,
             disable=not console.is_terminal,
         )
@@ -53,7 +56,8 @@ class TrainingProgress:
             )
         elif now - self._spoken_s >= self._line_s or trainer.progress >= 1:
             self._spoken_s = now
-            say(self._console, self._sentence(now))
+            step = f"step {trainer.step}/{trainer.options.steps}"
+            say(self._console, f"{step}  {self._sentence(now)}")
 
     def _sentence(self, now: float) -> str:
         trainer = self._trainer
@@ -61,10 +65,7 @@ class TrainingProgress:
         nats = sum(recent) / len(recent)
         since_s, characters = self._since
         speed = (trainer.characters - characters) / max(now - since_s, 1e-9)
-        sentence = (
-            f"step {trainer.step}/{trainer.options.steps}  loss {nats:.3f} nats"
-            f"  {nats / math.log(2):.3f} bits/character  {speed:,.0f} characters/s"
-        )
+        sentence = f"loss {nats:.3f} nats  {nats / math.log(2):.3f} bits/char  {speed:,.0f} chars/s"
         if trainer.validations:
             sentence += f"  validation {trainer.validations[-1][1] / math.log(2):.3f} bits"
         return sentence
