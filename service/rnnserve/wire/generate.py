@@ -2,7 +2,9 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -40,9 +42,6 @@ class Generations:
         self._tokenizers = tokenizers
         self._outboxes: set[Outbox[Piece]] = set()
 
-    def __len__(self) -> int:
-        return len(self._outboxes)
-
     async def serve(self, request: v1.GenerateRequest, context: Context) -> None:
         """Send tokens as they are made; those made during a write travel together.
 
@@ -55,7 +54,9 @@ class Generations:
         session, _ = self._engine.open(request.model, request.version, held=True)
         outbox: Outbox[Piece] = Outbox(MAX_UNSENT_TOKENS)
         self._outboxes.add(outbox)
-        maker = asyncio.create_task(self._make(model, session, prompt, sampling, outbox))
+        maker = asyncio.create_task(
+            _finishing(partial(self._draw_all, model, session, prompt, sampling, outbox), outbox)
+        )
         try:
             while pieces := await outbox.take():
                 await context.write(reply_of(pieces))
@@ -106,20 +107,6 @@ class Generations:
             )
         return np.array(ids, tensor.dtype)
 
-    async def _make(
-        self,
-        model: Model,
-        session: Session,
-        prompt: np.ndarray,
-        sampling: Sampling,
-        outbox: Outbox[Piece],
-    ) -> None:
-        try:
-            await self._draw_all(model, session, prompt, sampling, outbox)
-        except Exception as error:
-            outbox.fail(error)
-        outbox.finish()
-
     async def _draw_all(
         self,
         model: Model,
@@ -168,6 +155,15 @@ class Generations:
             raise outcome
         logits: np.ndarray = outcome.outputs[0][-1]
         return logits
+
+
+async def _finishing(draw: Callable[[], Awaitable[None]], outbox: Outbox[Piece]) -> None:
+    """Let the writer know how the drawing ended, whichever way it did."""
+    try:
+        await draw()
+    except Exception as error:
+        outbox.fail(error)
+    outbox.finish()
 
 
 def read_sampling(message: v1.Sampling) -> Sampling:

@@ -24,11 +24,6 @@ class Servicer(RnnServeServicer):
         self._catalogue = catalogue
         self._meter = meter
 
-    @property
-    def calls_under_way(self) -> int:
-        """Streams and generations that are open."""
-        return len(self._streams) + len(self._generations)
-
     def cut(self) -> None:
         """End every stream and generation, each after what is ready for it."""
         refusal = Refusal(Reason.DRAINING, "the server is stopping", retry_after_s=1.0)

@@ -23,9 +23,6 @@ class Streams:
         self._operations = operations
         self._outboxes: set[Outbox[v1.Event]] = set()
 
-    def __len__(self) -> int:
-        return len(self._outboxes)
-
     async def serve(self, frames: AsyncIterator[v1.OperationFrame], context: Context) -> None:
         """Read, apply and answer until the client has said all and has all its answers."""
         outbox: Outbox[v1.Event] = Outbox(MAX_UNDER_WAY)

@@ -1,22 +1,10 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from rnnserve.client import AsyncClient, Client
 from unit.client.awaited import AwaitedClient
-from unit.client.fake import Fake, Running
-
-
-@pytest.fixture
-def running() -> Iterator[Running]:
-    running = Running()
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def fake(running: Running) -> Fake:
-    return running.fake
+from unit.client.fake import Running
 
 
 @pytest.fixture(params=["asyncio", "plain"])

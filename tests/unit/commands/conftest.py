@@ -1,10 +1,10 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from rnnserve.cli import main
-from unit.client.fake import Fake, Running
+from unit.client.fake import Running
 
 
 @dataclass(frozen=True)
@@ -15,18 +15,6 @@ class Ran:
 
 
 Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def running() -> Iterator[Running]:
-    running = Running()
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def fake(running: Running) -> Fake:
-    return running.fake
 
 
 @pytest.fixture
