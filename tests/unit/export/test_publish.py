@@ -208,7 +208,7 @@ def test_leftovers_are_removed_once_they_are_old(repository, spec, draw):
 
 
 EXPORT_ALL = """
-import sys, time
+import sys
 from pathlib import Path
 from rnnserve.repository.config import parse_config
 from rnnserve_export.publish import publish
@@ -216,9 +216,8 @@ from rnnserve_export.publish import publish
 repository, drafts = map(Path, sys.argv[1:])
 spec = parse_config((drafts / "config.pbtxt").read_text(), "letters", version=1)
 graphs = [path.read_bytes() for path in drafts.glob("*.onnx")]
-(drafts / "ready").touch()
-while not (drafts.parent / "go").exists():
-    time.sleep(0.001)
+print("ready", flush=True)
+sys.stdin.readline()
 for graph in graphs:
     publish(repository, spec, {"model.onnx": graph, "tokenizer.json": b"{}"}, force=True)
 """
@@ -229,7 +228,12 @@ def start_exporter(repository, drafts, spec, graphs):
     (drafts / "config.pbtxt").write_text(format_config(spec))
     for number, graph in enumerate(graphs):
         (drafts / f"{number}.onnx").write_bytes(graph)
-    return subprocess.Popen([sys.executable, "-c", EXPORT_ALL, str(repository), str(drafts)])
+    return subprocess.Popen(
+        [sys.executable, "-c", EXPORT_ALL, str(repository), str(drafts)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_exporters_that_run_at_once_each_get_their_versions(tmp_path, repository, spec, draw):
@@ -239,11 +243,14 @@ def test_exporters_that_run_at_once_each_get_their_versions(tmp_path, repository
         start_exporter(repository, folder, spec, half)
         for folder, half in zip(folders, (graphs[:10], graphs[10:]), strict=True)
     ]
-    while not all((folder / "ready").exists() for folder in folders):
-        assert [exporter.poll() for exporter in exporters] == [None, None]
-        time.sleep(0.01)
-    (tmp_path / "go").touch()
-    assert [exporter.wait(60) for exporter in exporters] == [0, 0]
+    for exporter in exporters:
+        assert exporter.stdout.readline() == "ready\n"
+    for exporter in exporters:
+        exporter.stdin.write("go\n")
+        exporter.stdin.flush()
+    for exporter in exporters:
+        exporter.communicate(timeout=60)
+    assert [exporter.returncode for exporter in exporters] == [0, 0]
     assert versions(repository / "letters") == list(range(1, 21))
     folder = repository / "letters"
     published = [(folder / str(version) / "model.onnx").read_bytes() for version in range(1, 21)]
