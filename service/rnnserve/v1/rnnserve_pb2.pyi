@@ -11,8 +11,11 @@ that fails answers for itself and leaves the stream and every other session
 alive.
 
 A session is not tied to the stream that opened it. Whoever holds its id may
-go on with it from another stream; it ends by close, by its idle timeout, or
-with its server.
+go on with it from another stream; it ends by close, by its idle timeout, by
+its maximum life, or with its server.
+
+Operations of one session take effect in the order in which they came: a
+fork, an export, a reset or a close waits for the steps sent before it.
 """
 
 from collections import abc as _abc
@@ -100,6 +103,10 @@ class Operation(_message.Message):
     OPEN_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     CLOSE_FIELD_NUMBER: _builtins.int
+    RESET_FIELD_NUMBER: _builtins.int
+    FORK_FIELD_NUMBER: _builtins.int
+    EXPORT_FIELD_NUMBER: _builtins.int
+    IMPORT_BLOB_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Chosen by the client; the event that answers carries it too."""
     @_builtins.property
@@ -108,6 +115,16 @@ class Operation(_message.Message):
     def step(self) -> Global___Step: ...
     @_builtins.property
     def close(self) -> Global___Close: ...
+    @_builtins.property
+    def reset(self) -> Global___Reset: ...
+    @_builtins.property
+    def fork(self) -> Global___Fork: ...
+    @_builtins.property
+    def export(self) -> Global___Export: ...
+    @_builtins.property
+    def import_blob(self) -> Global___Import:
+        """Answered by `opened`."""
+
     def __init__(
         self,
         *,
@@ -115,12 +132,16 @@ class Operation(_message.Message):
         open: Global___Open | None = ...,
         step: Global___Step | None = ...,
         close: Global___Close | None = ...,
+        reset: Global___Reset | None = ...,
+        fork: Global___Fork | None = ...,
+        export: Global___Export | None = ...,
+        import_blob: Global___Import | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["close", b"close", "kind", b"kind", "open", b"open", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close", b"close", "export", b"export", "fork", b"fork", "import_blob", b"import_blob", "kind", b"kind", "open", b"open", "reset", b"reset", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["close", b"close", "id", b"id", "kind", b"kind", "open", b"open", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close", b"close", "export", b"export", "fork", b"fork", "id", b"id", "import_blob", b"import_blob", "kind", b"kind", "open", b"open", "reset", b"reset", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["open", "step", "close"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["open", "step", "close", "reset", "fork", "export", "import_blob"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -154,6 +175,9 @@ class Event(_message.Message):
     OPENED_FIELD_NUMBER: _builtins.int
     STEPPED_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
+    WAS_RESET_FIELD_NUMBER: _builtins.int
+    FORKED_FIELD_NUMBER: _builtins.int
+    EXPORTED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
@@ -162,6 +186,12 @@ class Event(_message.Message):
     def stepped(self) -> Global___Stepped: ...
     @_builtins.property
     def closed(self) -> Global___Closed: ...
+    @_builtins.property
+    def was_reset(self) -> Global___WasReset: ...
+    @_builtins.property
+    def forked(self) -> Global___Forked: ...
+    @_builtins.property
+    def exported(self) -> Global___Exported: ...
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """Code as in gRPC. Details: google.rpc.ErrorInfo whose `reason` is one
@@ -175,13 +205,16 @@ class Event(_message.Message):
         opened: Global___Opened | None = ...,
         stepped: Global___Stepped | None = ...,
         closed: Global___Closed | None = ...,
+        was_reset: Global___WasReset | None = ...,
+        forked: Global___Forked | None = ...,
+        exported: Global___Exported | None = ...,
         error: _status_pb2.Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "error", b"error", "kind", b"kind", "opened", b"opened", "stepped", b"stepped"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "error", b"error", "exported", b"exported", "forked", b"forked", "kind", b"kind", "opened", b"opened", "stepped", b"stepped", "was_reset", b"was_reset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "error", b"error", "id", b"id", "kind", b"kind", "opened", b"opened", "stepped", b"stepped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "error", b"error", "exported", b"exported", "forked", b"forked", "id", b"id", "kind", b"kind", "opened", b"opened", "stepped", b"stepped", "was_reset", b"was_reset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["opened", "stepped", "closed", "error"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["opened", "stepped", "closed", "was_reset", "forked", "exported", "error"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -195,22 +228,109 @@ class Open(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    CARRY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.int
     """0: the newest version that is ready."""
+    @_builtins.property
+    def carry(self) -> Global___InitialCarry:
+        """Absent: zeros."""
+
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         version: _builtins.int = ...,
+        carry: Global___InitialCarry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["carry", b"carry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carry", b"carry", "model", b"model", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Open: _TypeAlias = Open  # noqa: Y015
+
+@_typing.final
+class InitialCarry(_message.Message):
+    """What a session begins with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVEN_FIELD_NUMBER: _builtins.int
+    RANDOM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def given(self) -> Global___GivenCarry: ...
+    @_builtins.property
+    def random(self) -> Global___RandomCarry: ...
+    def __init__(
+        self,
+        *,
+        given: Global___GivenCarry | None = ...,
+        random: Global___RandomCarry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["given", b"given", "kind", b"kind", "random", b"random"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["given", b"given", "kind", b"kind", "random", b"random"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["given", "random"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___InitialCarry: _TypeAlias = InitialCarry  # noqa: Y015
+
+@_typing.final
+class GivenCarry(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENSORS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tensors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One entry a carry tensor, in the order of ModelDescription.carry:
+        little-endian, row-major, the shape of one session.
+        """
+
+    def __init__(
+        self,
+        *,
+        tensors: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tensors", b"tensors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GivenCarry: _TypeAlias = GivenCarry  # noqa: Y015
+
+@_typing.final
+class RandomCarry(_message.Message):
+    """Normal with mean 0, the same for the same seed; tensors that are not floating
+    point stay zero.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEED_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
+    seed: _builtins.int
+    scale: _builtins.float
+    """Standard deviation. Absent: 1."""
+    def __init__(
+        self,
+        *,
+        seed: _builtins.int = ...,
+        scale: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_scale", b"_scale", "scale", b"scale"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_scale", b"_scale", "scale", b"scale", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__scale: _TypeAlias = _typing.Literal["scale"]  # noqa: Y015
+    _WhichOneofArgType__scale: _TypeAlias = _typing.Literal["_scale", b"_scale"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scale) -> _WhichOneofReturnType__scale | None: ...
+
+Global___RandomCarry: _TypeAlias = RandomCarry  # noqa: Y015
 
 @_typing.final
 class Opened(_message.Message):
@@ -221,8 +341,12 @@ class Opened(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    CARRY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     version: _builtins.int
+    index: _builtins.int
+    """The index of the next step: 0, or where an imported session stood."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tensor]:
         """The order in which a step carries its tensors."""
@@ -231,6 +355,10 @@ class Opened(_message.Message):
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tensor]: ...
     @_builtins.property
     def limits(self) -> Global___Limits: ...
+    @_builtins.property
+    def carry(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tensor]:
+        """What an initial carry has to be."""
+
     def __init__(
         self,
         *,
@@ -239,10 +367,12 @@ class Opened(_message.Message):
         inputs: _abc.Iterable[Global___Tensor] | None = ...,
         outputs: _abc.Iterable[Global___Tensor] | None = ...,
         limits: Global___Limits | None = ...,
+        index: _builtins.int = ...,
+        carry: _abc.Iterable[Global___Tensor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "limits", b"limits", "outputs", b"outputs", "session_id", b"session_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carry", b"carry", "index", b"index", "inputs", b"inputs", "limits", b"limits", "outputs", b"outputs", "session_id", b"session_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -258,11 +388,16 @@ class Step(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     DATA_TYPES_FIELD_NUMBER: _builtins.int
+    TIMEOUT_US_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     index: _builtins.int
     """The time index of the chunk's first step: 0 at first, then the number of
     steps the session has taken. The same index with the same input is answered
     again without a second advance, as long as the reply is kept.
+    """
+    timeout_us: _builtins.int
+    """Microseconds from the message's arrival within which the answer is of use.
+    A step that can't be answered by then is refused before it runs. 0: no limit.
     """
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -281,10 +416,11 @@ class Step(_message.Message):
         index: _builtins.int = ...,
         inputs: _abc.Iterable[_builtins.bytes] | None = ...,
         data_types: _abc.Iterable[Global___DataType.ValueType] | None = ...,
+        timeout_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_types", b"data_types", "index", b"index", "inputs", b"inputs", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_types", b"data_types", "index", b"index", "inputs", b"inputs", "session_id", b"session_id", "timeout_us", b"timeout_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -355,6 +491,192 @@ class Closed(_message.Message):
 Global___Closed: _TypeAlias = Closed  # noqa: Y015
 
 @_typing.final
+class Reset(_message.Message):
+    """The carry begins anew; the index, which is time, goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    CARRY_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    index: _builtins.int
+    """Where the session has to stand: the index of its next step. So a reset that
+    comes again, late, never forgets steps taken since.
+    """
+    @_builtins.property
+    def carry(self) -> Global___InitialCarry:
+        """Absent: zeros."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        index: _builtins.int = ...,
+        carry: Global___InitialCarry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["carry", b"carry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carry", b"carry", "index", b"index", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reset: _TypeAlias = Reset  # noqa: Y015
+
+@_typing.final
+class WasReset(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WasReset: _TypeAlias = WasReset  # noqa: Y015
+
+@_typing.final
+class Fork(_message.Message):
+    """New sessions with the same carry and the same next index, and lives of their
+    own from then on. All of them or none.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    count: _builtins.int
+    """0 is 1."""
+    index: _builtins.int
+    """Where the session has to stand; absent: wherever it does."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        count: _builtins.int = ...,
+        index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "index", b"index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "count", b"count", "index", b"index", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
+    _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+
+Global___Fork: _TypeAlias = Fork  # noqa: Y015
+
+@_typing.final
+class Forked(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_IDS_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    @_builtins.property
+    def session_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        session_ids: _abc.Iterable[_builtins.str] | None = ...,
+        index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "session_ids", b"session_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Forked: _TypeAlias = Forked  # noqa: Y015
+
+@_typing.final
+class Export(_message.Message):
+    """The session as bytes; it goes on living."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    index: _builtins.int
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "index", b"index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "index", b"index", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
+    _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+
+Global___Export: _TypeAlias = Export  # noqa: Y015
+
+@_typing.final
+class Exported(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOB_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    blob: _builtins.bytes
+    """Describes itself: model, fingerprint, index, tensors, checksum. What is in
+    it is the server's business; it is taken back by Import.
+    """
+    index: _builtins.int
+    def __init__(
+        self,
+        *,
+        blob: _builtins.bytes = ...,
+        index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Exported: _TypeAlias = Exported  # noqa: Y015
+
+@_typing.final
+class Import(_message.Message):
+    """A new session from an exported one, of the same graph."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    BLOB_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    version: _builtins.int
+    blob: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        version: _builtins.int = ...,
+        blob: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "model", b"model", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Import: _TypeAlias = Import  # noqa: Y015
+
+@_typing.final
 class Tensor(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -405,6 +727,9 @@ class Limits(_message.Message):
     KEPT_REPLIES_FIELD_NUMBER: _builtins.int
     IDLE_TIMEOUT_S_FIELD_NUMBER: _builtins.int
     MAX_FRAME_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_FRAME_OPERATIONS_FIELD_NUMBER: _builtins.int
+    MAX_LIFE_S_FIELD_NUMBER: _builtins.int
+    MAX_FORKS_FIELD_NUMBER: _builtins.int
     max_chunk_steps: _builtins.int
     """Longest chunk in one Step."""
     max_pending_chunks: _builtins.int
@@ -415,6 +740,12 @@ class Limits(_message.Message):
     """Seconds without an operation after which the session ends."""
     max_frame_bytes: _builtins.int
     """Size of a whole frame."""
+    max_frame_operations: _builtins.int
+    """Operations in one frame."""
+    max_life_s: _builtins.float
+    """Seconds after which a session ends, used or not. 0: none."""
+    max_forks: _builtins.int
+    """Sessions that one Fork may make."""
     def __init__(
         self,
         *,
@@ -423,10 +754,13 @@ class Limits(_message.Message):
         kept_replies: _builtins.int = ...,
         idle_timeout_s: _builtins.float = ...,
         max_frame_bytes: _builtins.int = ...,
+        max_frame_operations: _builtins.int = ...,
+        max_life_s: _builtins.float = ...,
+        max_forks: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_timeout_s", b"idle_timeout_s", "kept_replies", b"kept_replies", "max_chunk_steps", b"max_chunk_steps", "max_frame_bytes", b"max_frame_bytes", "max_pending_chunks", b"max_pending_chunks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_timeout_s", b"idle_timeout_s", "kept_replies", b"kept_replies", "max_chunk_steps", b"max_chunk_steps", "max_forks", b"max_forks", "max_frame_bytes", b"max_frame_bytes", "max_frame_operations", b"max_frame_operations", "max_life_s", b"max_life_s", "max_pending_chunks", b"max_pending_chunks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,10 +777,21 @@ class GenerateRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    FORK_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.int
     text: _builtins.str
     """Encoded by the model's own tokenizer."""
+    session_id: _builtins.str
+    """Go on from this session and leave it after the last token sent; `model` may
+    then stay empty, and so may the prompt where the session has taken a step
+    since it began or was reset. Nobody else may step it meanwhile.
+    """
+    fork: _builtins.bool
+    """Leave that session as it is and go on from a fork of it. The fork is named
+    at the end, and is the client's to close.
+    """
     @_builtins.property
     def tokens(self) -> Global___TokenIds: ...
     @_builtins.property
@@ -459,10 +804,12 @@ class GenerateRequest(_message.Message):
         text: _builtins.str = ...,
         tokens: Global___TokenIds | None = ...,
         sampling: Global___Sampling | None = ...,
+        session_id: _builtins.str = ...,
+        fork: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "sampling", b"sampling", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "prompt", b"prompt", "sampling", b"sampling", "text", b"text", "tokens", b"tokens", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fork", b"fork", "model", b"model", "prompt", b"prompt", "sampling", b"sampling", "session_id", b"session_id", "text", b"text", "tokens", b"tokens", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_prompt: _TypeAlias = _typing.Literal["text", "tokens"]  # noqa: Y015
     _WhichOneofArgType_prompt: _TypeAlias = _typing.Literal["prompt", b"prompt"]  # noqa: Y015
@@ -500,6 +847,9 @@ class Sampling(_message.Message):
     TOP_P_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    STOP_TOKENS_FIELD_NUMBER: _builtins.int
+    REPETITION_PENALTY_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
     """0: the model's limit applies."""
     temperature: _builtins.float
@@ -510,9 +860,21 @@ class Sampling(_message.Message):
     """Absent: 1, that is, all."""
     seed: _builtins.int
     """Absent: the server draws one and says which."""
+    repetition_penalty: _builtins.float
+    """Scores of tokens that were in the prompt or came before are divided by this
+    where positive, and multiplied where negative. Absent: 1.
+    """
+    logprobs: _builtins.bool
+    """Send each token's log-probability under the model, before temperature,
+    penalty, top_k and top_p.
+    """
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Generation ends before the first of these texts would be sent."""
+
+    @_builtins.property
+    def stop_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Generation ends with the first of these tokens, which is sent."""
 
     def __init__(
         self,
@@ -523,17 +885,24 @@ class Sampling(_message.Message):
         top_p: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
         stop: _abc.Iterable[_builtins.str] | None = ...,
+        stop_tokens: _abc.Iterable[_builtins.int] | None = ...,
+        repetition_penalty: _builtins.float | None = ...,
+        logprobs: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_tokens", b"max_tokens", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "logprobs", b"logprobs", "max_tokens", b"max_tokens", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "stop", b"stop", "stop_tokens", b"stop_tokens", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__repetition_penalty: _TypeAlias = _typing.Literal["repetition_penalty"]  # noqa: Y015
+    _WhichOneofArgType__repetition_penalty: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
     _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
     _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repetition_penalty) -> _WhichOneofReturnType__repetition_penalty | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
@@ -550,6 +919,7 @@ class GenerateReply(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Their text, where the model has a tokenizer. A piece may be empty and the
     next one longer, where a character spans tokens or might begin a stop text.
@@ -562,16 +932,21 @@ class GenerateReply(_message.Message):
     def end(self) -> Global___GenerateEnd:
         """In the last message only."""
 
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One entry a token, where asked for."""
+
     def __init__(
         self,
         *,
         tokens: _abc.Iterable[_builtins.int] | None = ...,
         text: _builtins.str = ...,
         end: Global___GenerateEnd | None = ...,
+        logprobs: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "logprobs", b"logprobs", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -590,20 +965,27 @@ class GenerateEnd(_message.Message):
         CAUSE_UNSPECIFIED: GenerateEnd._Cause.ValueType  # 0
         MAX_TOKENS: GenerateEnd._Cause.ValueType  # 1
         STOP_TEXT: GenerateEnd._Cause.ValueType  # 2
+        STOP_TOKEN: GenerateEnd._Cause.ValueType  # 3
 
     class Cause(_Cause, metaclass=_CauseEnumTypeWrapper): ...
     CAUSE_UNSPECIFIED: GenerateEnd.Cause.ValueType  # 0
     MAX_TOKENS: GenerateEnd.Cause.ValueType  # 1
     STOP_TEXT: GenerateEnd.Cause.ValueType  # 2
+    STOP_TOKEN: GenerateEnd.Cause.ValueType  # 3
 
     CAUSE_FIELD_NUMBER: _builtins.int
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     GENERATED_TOKENS_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
     cause: Global___GenerateEnd.Cause.ValueType
     prompt_tokens: _builtins.int
     generated_tokens: _builtins.int
     seed: _builtins.int
+    session_id: _builtins.str
+    """Where it went on from a session or a fork: that session, and its next index."""
+    index: _builtins.int
     def __init__(
         self,
         *,
@@ -611,10 +993,12 @@ class GenerateEnd(_message.Message):
         prompt_tokens: _builtins.int = ...,
         generated_tokens: _builtins.int = ...,
         seed: _builtins.int = ...,
+        session_id: _builtins.str = ...,
+        index: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "generated_tokens", b"generated_tokens", "prompt_tokens", b"prompt_tokens", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "generated_tokens", b"generated_tokens", "index", b"index", "prompt_tokens", b"prompt_tokens", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -699,6 +1083,7 @@ class ModelDescription(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     CARD_JSON_FIELD_NUMBER: _builtins.int
     TOKENIZER_JSON_FIELD_NUMBER: _builtins.int
+    COSTS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.int
     carry_bytes: _builtins.int
@@ -720,6 +1105,12 @@ class ModelDescription(_message.Message):
     def carry(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tensor]:
         """Shapes without rows."""
 
+    @_builtins.property
+    def costs(self) -> Global___Costs:
+        """What the model costs on this server, measured when it was loaded; only in
+        the answer of DescribeModel.
+        """
+
     def __init__(
         self,
         *,
@@ -733,14 +1124,84 @@ class ModelDescription(_message.Message):
         fingerprint: _builtins.str = ...,
         card_json: _builtins.str = ...,
         tokenizer_json: _builtins.str = ...,
+        costs: Global___Costs | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["card_json", b"card_json", "carry", b"carry", "carry_bytes", b"carry_bytes", "fingerprint", b"fingerprint", "has_tokenizer", b"has_tokenizer", "inputs", b"inputs", "model", b"model", "outputs", b"outputs", "tokenizer_json", b"tokenizer_json", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card_json", b"card_json", "carry", b"carry", "carry_bytes", b"carry_bytes", "costs", b"costs", "fingerprint", b"fingerprint", "has_tokenizer", b"has_tokenizer", "inputs", b"inputs", "model", b"model", "outputs", b"outputs", "tokenizer_json", b"tokenizer_json", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelDescription: _TypeAlias = ModelDescription  # noqa: Y015
+
+@_typing.final
+class Costs(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    MAX_ROWS_FIELD_NUMBER: _builtins.int
+    ALONE_BLOCK_STEPS_FIELD_NUMBER: _builtins.int
+    FULL_BLOCK_STEPS_FIELD_NUMBER: _builtins.int
+    MAX_STALL_US_FIELD_NUMBER: _builtins.int
+    MAX_BLOCK_US_FIELD_NUMBER: _builtins.int
+    max_rows: _builtins.int
+    """What follows from them: rows that run together at most, and the longest
+    block of one row and of a full batch.
+    """
+    alone_block_steps: _builtins.int
+    full_block_steps: _builtins.int
+    max_stall_us: _builtins.float
+    """A run expected to take longer leaves the event loop for a worker thread."""
+    max_block_us: _builtins.float
+    """Blocks are cut to take no longer than this."""
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cost]: ...
+    def __init__(
+        self,
+        *,
+        runs: _abc.Iterable[Global___Cost] | None = ...,
+        max_rows: _builtins.int = ...,
+        alone_block_steps: _builtins.int = ...,
+        full_block_steps: _builtins.int = ...,
+        max_stall_us: _builtins.float = ...,
+        max_block_us: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone_block_steps", b"alone_block_steps", "full_block_steps", b"full_block_steps", "max_block_us", b"max_block_us", "max_rows", b"max_rows", "max_stall_us", b"max_stall_us", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Costs: _TypeAlias = Costs  # noqa: Y015
+
+@_typing.final
+class Cost(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    RUN_US_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    steps: _builtins.int
+    run_us: _builtins.float
+    measured: _builtins.bool
+    """Whether it was run, or follows from others that were."""
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        steps: _builtins.int = ...,
+        run_us: _builtins.float = ...,
+        measured: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["measured", b"measured", "rows", b"rows", "run_us", b"run_us", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cost: _TypeAlias = Cost  # noqa: Y015
 
 @_typing.final
 class BrokenModel(_message.Message):
@@ -766,3 +1227,54 @@ class BrokenModel(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BrokenModel: _TypeAlias = BrokenModel  # noqa: Y015
+
+@_typing.final
+class AuditRequest(_message.Message):
+    """---- audit --------------------------------------------------------------------"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRequest: _TypeAlias = AuditRequest  # noqa: Y015
+
+@_typing.final
+class AuditReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    WAITING_STEPS_FIELD_NUMBER: _builtins.int
+    WAITING_BYTES_FIELD_NUMBER: _builtins.int
+    GENERATIONS_FIELD_NUMBER: _builtins.int
+    sessions: _builtins.int
+    waiting_steps: _builtins.int
+    waiting_bytes: _builtins.int
+    generations: _builtins.int
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is wrong, in words; empty when all is sound."""
+
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
+        sessions: _builtins.int = ...,
+        waiting_steps: _builtins.int = ...,
+        waiting_bytes: _builtins.int = ...,
+        generations: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generations", b"generations", "problems", b"problems", "sessions", b"sessions", "waiting_bytes", b"waiting_bytes", "waiting_steps", b"waiting_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditReply: _TypeAlias = AuditReply  # noqa: Y015

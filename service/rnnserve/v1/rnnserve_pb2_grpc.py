@@ -59,6 +59,11 @@ class RnnServeStub:
                 request_serializer=rnnserve_dot_v1_dot_rnnserve__pb2.DescribeModelRequest.SerializeToString,
                 response_deserializer=rnnserve_dot_v1_dot_rnnserve__pb2.ModelDescription.FromString,
                 _registered_method=True)
+        self.Audit = channel.unary_unary(
+                '/rnnserve.v1.RnnServe/Audit',
+                request_serializer=rnnserve_dot_v1_dot_rnnserve__pb2.AuditRequest.SerializeToString,
+                response_deserializer=rnnserve_dot_v1_dot_rnnserve__pb2.AuditReply.FromString,
+                _registered_method=True)
 
 
 class RnnServeServicer:
@@ -80,8 +85,8 @@ class RnnServeServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Generate(self, request, context):
-        """A prompt in, tokens out as they are made. The session behind it lives as
-        long as the call.
+        """A prompt in, tokens out as they are made, from a session of the call's own,
+        from an open session, or from a fork of one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +101,14 @@ class RnnServeServicer:
 
     def DescribeModel(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Audit(self, request, context):
+        """Holds the server's tables against each other: for tests and for whoever
+        suspects a fault. Costs the server's loop some microseconds a session.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -127,6 +140,11 @@ def add_RnnServeServicer_to_server(servicer, server):
                     servicer.DescribeModel,
                     request_deserializer=rnnserve_dot_v1_dot_rnnserve__pb2.DescribeModelRequest.FromString,
                     response_serializer=rnnserve_dot_v1_dot_rnnserve__pb2.ModelDescription.SerializeToString,
+            ),
+            'Audit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Audit,
+                    request_deserializer=rnnserve_dot_v1_dot_rnnserve__pb2.AuditRequest.FromString,
+                    response_serializer=rnnserve_dot_v1_dot_rnnserve__pb2.AuditReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -264,6 +282,33 @@ class RnnServe:
             '/rnnserve.v1.RnnServe/DescribeModel',
             rnnserve_dot_v1_dot_rnnserve__pb2.DescribeModelRequest.SerializeToString,
             rnnserve_dot_v1_dot_rnnserve__pb2.ModelDescription.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Audit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rnnserve.v1.RnnServe/Audit',
+            rnnserve_dot_v1_dot_rnnserve__pb2.AuditRequest.SerializeToString,
+            rnnserve_dot_v1_dot_rnnserve__pb2.AuditReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,8 +11,11 @@ that fails answers for itself and leaves the stream and every other session
 alive.
 
 A session is not tied to the stream that opened it. Whoever holds its id may
-go on with it from another stream; it ends by close, by its idle timeout, or
-with its server.
+go on with it from another stream; it ends by close, by its idle timeout, by
+its maximum life, or with its server.
+
+Operations of one session take effect in the order in which they came: a
+fork, an export, a reset or a close waits for the steps sent before it.
 """
 
 from collections import abc as _abc
@@ -50,12 +53,16 @@ class RnnServeStub:
     frame out with every event, in the operations' order.
     """
     Generate: _grpc.UnaryStreamMultiCallable[_rnnserve_pb2.GenerateRequest, _rnnserve_pb2.GenerateReply]
-    """A prompt in, tokens out as they are made. The session behind it lives as
-    long as the call.
+    """A prompt in, tokens out as they are made, from a session of the call's own,
+    from an open session, or from a fork of one.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_rnnserve_pb2.ListModelsRequest, _rnnserve_pb2.ListModelsReply]
     """Every model that is ready, and each one whole."""
     DescribeModel: _grpc.UnaryUnaryMultiCallable[_rnnserve_pb2.DescribeModelRequest, _rnnserve_pb2.ModelDescription]
+    Audit: _grpc.UnaryUnaryMultiCallable[_rnnserve_pb2.AuditRequest, _rnnserve_pb2.AuditReply]
+    """Holds the server's tables against each other: for tests and for whoever
+    suspects a fault. Costs the server's loop some microseconds a session.
+    """
 
 @_typing.type_check_only
 class RnnServeAsyncStub(RnnServeStub):
@@ -67,12 +74,16 @@ class RnnServeAsyncStub(RnnServeStub):
     frame out with every event, in the operations' order.
     """
     Generate: _aio.UnaryStreamMultiCallable[_rnnserve_pb2.GenerateRequest, _rnnserve_pb2.GenerateReply]  # type: ignore[assignment]
-    """A prompt in, tokens out as they are made. The session behind it lives as
-    long as the call.
+    """A prompt in, tokens out as they are made, from a session of the call's own,
+    from an open session, or from a fork of one.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_rnnserve_pb2.ListModelsRequest, _rnnserve_pb2.ListModelsReply]  # type: ignore[assignment]
     """Every model that is ready, and each one whole."""
     DescribeModel: _aio.UnaryUnaryMultiCallable[_rnnserve_pb2.DescribeModelRequest, _rnnserve_pb2.ModelDescription]  # type: ignore[assignment]
+    Audit: _aio.UnaryUnaryMultiCallable[_rnnserve_pb2.AuditRequest, _rnnserve_pb2.AuditReply]  # type: ignore[assignment]
+    """Holds the server's tables against each other: for tests and for whoever
+    suspects a fault. Costs the server's loop some microseconds a session.
+    """
 
 class RnnServeServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -99,8 +110,8 @@ class RnnServeServicer(metaclass=_abc_1.ABCMeta):
         request: _rnnserve_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_rnnserve_pb2.GenerateReply], _abc.AsyncIterator[_rnnserve_pb2.GenerateReply]]:
-        """A prompt in, tokens out as they are made. The session behind it lives as
-        long as the call.
+        """A prompt in, tokens out as they are made, from a session of the call's own,
+        from an open session, or from a fork of one.
         """
 
     @_abc_1.abstractmethod
@@ -117,5 +128,15 @@ class RnnServeServicer(metaclass=_abc_1.ABCMeta):
         request: _rnnserve_pb2.DescribeModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rnnserve_pb2.ModelDescription, _abc.Awaitable[_rnnserve_pb2.ModelDescription]]: ...
+
+    @_abc_1.abstractmethod
+    def Audit(
+        self,
+        request: _rnnserve_pb2.AuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rnnserve_pb2.AuditReply, _abc.Awaitable[_rnnserve_pb2.AuditReply]]:
+        """Holds the server's tables against each other: for tests and for whoever
+        suspects a fault. Costs the server's loop some microseconds a session.
+        """
 
 def add_RnnServeServicer_to_server(servicer: RnnServeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
