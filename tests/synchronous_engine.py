@@ -1,11 +1,16 @@
 """The real engine without a loop: work is done when the test says so, on a clock moved by hand."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from rnnserve.engine import rounds
+from rnnserve.engine.audit import audit
+from rnnserve.engine.backlog import Backlog, BacklogLimits
 from rnnserve.engine.batcher import BatchLimits
-from rnnserve.engine.chunk import Reply
+from rnnserve.engine.chunk import Chunk
+from rnnserve.engine.costs import Costs, measure
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.meter import Cause
 from rnnserve.engine.model import Model, Run
@@ -23,6 +28,7 @@ class Notes:
     ends: list[Cause] = field(default_factory=list)
     resends: int = 0
     steps: int = 0
+    tokens: int = 0
 
     def opened(self, model: str) -> None: ...
 
@@ -32,13 +38,14 @@ class Notes:
     def ran(self, model: str, rows: int, steps: int, run_s: float) -> None:
         self.batches.append((rows, steps))
 
-    def answered(self, model: str, steps: int, queue_s: float, whole_s: float) -> None:
+    def answered(self, model: str, steps: int, queue_s, whole_s) -> None:
         self.steps += steps
 
     def resent(self, model: str) -> None:
         self.resends += 1
 
-    def generated(self, model: str, tokens: int) -> None: ...
+    def generated(self, model: str, tokens: int) -> None:
+        self.tokens += tokens
 
     def refused(self, reason: Reason) -> None: ...
 
@@ -54,51 +61,60 @@ class SynchronousEngine:
         batches: BatchLimits | None = None,
         sessions: SessionLimits | None = None,
         table: TableLimits | None = None,
+        backlog: BacklogLimits | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self.now_s = 0.0
         self.notes = Notes()
         table = table or TableLimits()
+        batches = batches or BatchLimits()
+        self.backlog = Backlog(backlog or BacklogLimits())
         self.model = Model(
             model.spec,
             run or model.runner().run,
             slots=table.max_sessions,
-            limits=batches or BatchLimits(),
+            limits=batches,
+            backlog=self.backlog,
             meter=self.notes,
+            costs=costs or steady_costs(batches),
+            wake=lambda: None,
+            fingerprint="a graph",
             clock=lambda: self.now_s,
         )
         self.engine = Engine(
             {model.spec.name: self.model},
             table=table,
             sessions=sessions or SessionLimits(),
+            backlog=self.backlog,
             meter=self.notes,
-            wake=lambda _: None,
             clock=lambda: self.now_s,
         )
 
-    def open(self) -> str:
-        session, _ = self.engine.open(self.model.spec.name)
-        return session.id
+    def open(self, carry: tuple[np.ndarray, ...] | None = None) -> str:
+        return self.engine.open(self.model, carry).session.id
 
     def close(self, session_id: str) -> list[int]:
         """Close; the list gets the session's steps when that has happened."""
         told: list[int] = []
-        self.engine.close(session_id, lambda session: told.append(session.steps))
+        self.engine.close(self.engine.session(session_id), told.append)
         return told
 
-    def submit(self, session_id: str, index: int, tokens: list[int]) -> list[Reply | Refusal]:
+    def submit(
+        self, session_id: str, index: int, tokens: list[int], timeout_s: float = math.inf
+    ) -> list[Chunk | Refusal]:
         """Queue a chunk; the list gets its outcome when there is one."""
-        outcomes: list[Reply | Refusal] = []
-        array = np.array(tokens, np.int64)
-        self.engine.step(session_id, index, (array,), outcomes.append)
+        outcomes: list[Chunk | Refusal] = []
+        entry = self.engine.session(session_id)
+        self.engine.step(entry, index, (memory(tokens),), outcomes.append, timeout_s)
         return outcomes
 
     def tick(self) -> bool:
         """Run one batch; False when nothing waited."""
-        work = self.model.take()
-        if work is None:
+        batch = rounds.take(self.model)
+        if batch is None:
             return False
-        for alone in self.model.finish(work, self.model.compute(work)):
-            self.model.finish(alone, self.model.compute(alone))
+        work = rounds.gather(self.model, batch)
+        rounds.finish(self.model, work, rounds.compute(self.model, work))
         return True
 
     def run_all(self) -> None:
@@ -112,15 +128,28 @@ class SynchronousEngine:
         return logits(outcomes)
 
     def audit(self) -> list[str]:
-        return self.engine.audit()
+        return list(audit(self.engine).problems)
 
 
-def logits(outcomes: list[Reply | Refusal]) -> np.ndarray:
+def steady_costs(limits: BatchLimits, step_s: float = 1e-6) -> Costs:
+    """Of a model whose every row and step takes as long."""
+    return measure(
+        lambda rows, steps: rows * steps * step_s, limits.max_rows, limits.max_block_steps
+    )
+
+
+def memory(tokens: list[int]) -> bytes:
+    """Tokens as an input's memory."""
+    return np.array(tokens, np.int64).tobytes()
+
+
+def logits(outcomes: list[Chunk | Refusal]) -> np.ndarray:
     """The logits (T, V) of the one outcome there must be."""
     (outcome,) = outcomes
     if isinstance(outcome, Refusal):
         raise outcome
-    return outcome.outputs[0]
+    assert outcome.answer is not None
+    return np.frombuffer(outcome.answer[0], np.float32).reshape(outcome.steps, -1)
 
 
 def failing_on(token: int, run: Run) -> Run:

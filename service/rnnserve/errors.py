@@ -28,6 +28,8 @@ class Reason(StrEnum):
     UNKNOWN_SESSION = "unknown_session"
     SESSION_CLOSED = "session_closed"
     SESSION_EXPIRED = "session_expired"
+    SESSION_TOO_OLD = "session_too_old"
+    SESSION_BUSY = "session_busy"
     WRONG_DTYPE = "wrong_dtype"
     WRONG_SIZE = "wrong_size"
     WRONG_INPUT_COUNT = "wrong_input_count"
@@ -40,9 +42,15 @@ class Reason(StrEnum):
     OTHER_INPUT = "other_input"
     BAD_SAMPLING = "bad_sampling"
     CANNOT_GENERATE = "cannot_generate"
+    TOO_MANY_FORKS = "too_many_forks"
+    BAD_CARRY = "bad_carry"
+    BLOB_DAMAGED = "blob_damaged"
+    BLOB_FOREIGN = "blob_foreign"
 
     TOO_MANY_SESSIONS = "too_many_sessions"
     TOO_MANY_PENDING = "too_many_pending"
+    NO_CARRY_ROOM = "no_carry_room"
+    TOO_LATE = "too_late"
     OVERLOADED = "overloaded"
     DRAINING = "draining"
 
@@ -57,6 +65,8 @@ class Reason(StrEnum):
 _NOT_THE_CALLERS = {
     Reason.TOO_MANY_SESSIONS: Fault.LOAD,
     Reason.TOO_MANY_PENDING: Fault.LOAD,
+    Reason.NO_CARRY_ROOM: Fault.LOAD,
+    Reason.TOO_LATE: Fault.LOAD,
     Reason.OVERLOADED: Fault.LOAD,
     Reason.DRAINING: Fault.LOAD,
     Reason.MODEL_FAILED: Fault.SERVER,

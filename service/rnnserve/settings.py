@@ -10,6 +10,7 @@ from cyclopts.validators import Number
 AtLeastOne = Parameter(validator=Number(gte=1))
 Port = Parameter(validator=Number(gte=0, lte=65535))
 Seconds = Parameter(validator=Number(gte=0))
+Milliseconds = Parameter(validator=Number(gte=0))
 
 
 @Parameter(name="*")
@@ -27,16 +28,27 @@ class ServeSettings:
     """Port of Prometheus' /metrics. 0 takes a free one."""
     max_sessions: Annotated[int, AtLeastOne] = 1024
     """Sessions that may be open at once."""
+    max_carry_bytes: Annotated[int, AtLeastOne] = 1 << 30
+    """What the open sessions may carry in all."""
     idle_timeout_s: Annotated[float, Parameter(validator=Number(gt=0))] = 60.0
     """Seconds without an operation after which a session ends."""
+    max_life_s: Annotated[float, Seconds] = 0.0
+    """Seconds after which a session ends, used or not; 0 is never."""
     max_batch: Annotated[int, AtLeastOne] = 64
-    """Rows that run together, at most; a model's own max_batch_size may lower it."""
+    """Rows that run together, at most; a model's own max_batch_size and what its runs are measured
+    to cost may lower it."""
     max_block_steps: Annotated[int, AtLeastOne] = 64
-    """Steps that a long chunk runs before others get their turn."""
+    """Steps that a long chunk runs before others get their turn, at most."""
+    max_block_ms: Annotated[float, Milliseconds] = 10.0
+    """Blocks are cut so that one is expected to take no longer."""
+    max_stall_ms: Annotated[float, Milliseconds] = 2.0
+    """A run expected to take longer leaves the event loop for a worker thread."""
     max_chunk_steps: Annotated[int, AtLeastOne] = 4096
     """Steps in one message, at most."""
     max_waiting_steps: Annotated[int, AtLeastOne] = 1_000_000
-    """Steps that may wait for a model before new ones are refused."""
+    """Steps that may wait for their answers before new ones are refused."""
+    max_waiting_bytes: Annotated[int, AtLeastOne] = 256 << 20
+    """Inputs and outputs of the steps that wait, before new ones are refused."""
     max_frame_bytes: Annotated[int, Parameter(validator=Number(gte=1024, lte=1 << 30))] = 4 << 20
     """Size of one message, at most."""
     grace_s: Annotated[float, Seconds] = 10.0

@@ -49,9 +49,13 @@ def test_after_20_000_steps_the_carry_is_still_the_references(model):
     for start in range(0, LONG_STEPS, 1000):
         engine.step(session, start, tokens[start : start + 1000].tolist())
     lease = engine.model.sessions[session].lease
-    found = engine.model.slots.gather([lease])
+    found = engine.model.slots.read(lease)
     wanted, _ = model.reference(model.reference.initial_carry(1), tokens[np.newaxis])
     for entry, array in zip(model.spec.carry, found, strict=True):
         np.testing.assert_allclose(
-            array, wanted[entry.input_name], atol=LONG_TOLERANCE, rtol=0, err_msg=entry.input_name
+            array[np.newaxis],
+            wanted[entry.input_name],
+            atol=LONG_TOLERANCE,
+            rtol=0,
+            err_msg=entry.input_name,
         )

@@ -1,112 +1,121 @@
 """Which rows run together next. Policy only: it runs nothing, and nothing here waits.
 
-A chunk is cut into blocks, each the largest power of two of its remaining steps, at most
-`max_block_steps`; rows with blocks of equal length make a batch. A batch holds one block of a
-session at the most, and a session's chunks run in the order they came.
+A chunk waits with those whose next block may be as long: the largest power of two of its remaining
+steps, at most `max_block_steps`. Rows of one length make a batch, which runs blocks of that length
+or, where that would take too long, of a smaller power of two. Generations run with the single
+steps. A batch holds one block of a session at the most.
 
 The shortest blocks go first, but a length that has just run lets the longest-waiting other length
 go before it. So a session of single steps waits for one block of the others at most, and long
 chunks are not starved by a crowd of single steps.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rnnserve.engine.chunk import Chunk
-from rnnserve.errors import Reason, Refusal
+from rnnserve.engine.costs import Costs
+from rnnserve.engine.generation import Generation
 
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How much runs at once, and how much may wait."""
+    """How much runs at once."""
 
     max_rows: int = 64
     max_block_steps: int = 64
-    max_waiting_steps: int = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows to run together, `steps` steps of each."""
+class Batch(NamedTuple):
+    """Rows to run together, `steps` steps of each: the chunks' first, then the generations'."""
 
-    rows: tuple[Chunk, ...]
     steps: int
+    chunks: list[Chunk]
+    generations: list[Generation]
+
+    @property
+    def rows(self) -> int:
+        return len(self.chunks) + len(self.generations)
 
 
 class Batcher:
-    """The waiting chunks of one model. The one owner of their order."""
+    """What may run now, of one model. The one owner of its order."""
 
-    def __init__(self, limits: BatchLimits) -> None:
+    def __init__(self, limits: BatchLimits, costs: Costs) -> None:
         self.limits = limits
-        self.waiting_steps = 0
-        self._ready: OrderedDict[int, deque[Chunk]] = OrderedDict()
-        """Chunks that may run now, by the length of their next block."""
-        self._behind: dict[str, deque[Chunk]] = {}
-        """Chunks that wait for an earlier one of their session; the key is there while one runs."""
+        self.costs = costs
+        self._ready: dict[int, deque[Chunk]] = {}
+        """By the length of the next block; no queue is empty."""
+        self._generations: deque[Generation] = deque()
         self._last_steps = 0
+        self._turn = 0
+        """Whose is the odd row, where both kinds want all of them."""
 
     def __bool__(self) -> bool:
         """Whether a batch can be taken."""
-        return bool(self._ready)
+        return bool(self._ready or self._generations)
 
-    def submit(self, chunk: Chunk) -> None:
-        """Queue a chunk. Raises Refusal (overloaded) at once when too much waits already."""
-        if self.waiting_steps + chunk.steps > self.limits.max_waiting_steps:
-            raise Refusal(
-                Reason.OVERLOADED,
-                f"{self.waiting_steps} steps wait already; at most {self.limits.max_waiting_steps}",
-                retry_after_s=1.0,
-                limit=self.limits.max_waiting_steps,
-            )
-        self.waiting_steps += chunk.steps
-        behind = self._behind.get(chunk.session_id)
-        if behind is None:
-            self._behind[chunk.session_id] = deque()
-            self._enqueue(chunk)
+    def add(self, chunk: Chunk) -> None:
+        """A chunk with steps left may run: the first of its session."""
+        steps = chunk.steps - chunk.done
+        if steps > 1:
+            steps = 1 << (min(steps, self.limits.max_block_steps).bit_length() - 1)
+        queue = self._ready.get(steps)
+        if queue is None:
+            self._ready[steps] = deque((chunk,))
         else:
-            behind.append(chunk)
+            queue.append(chunk)
+
+    def add_generation(self, generation: Generation) -> None:
+        """A generation has a token to be taken."""
+        self._generations.append(generation)
+
+    def remove_generation(self, generation: Generation) -> bool:
+        """Take a generation out; False when it isn't here: it runs just now."""
+        if generation not in self._generations:
+            return False
+        self._generations.remove(generation)
+        return True
 
     def take(self) -> Batch | None:
-        """The next batch, or None when nothing waits. Its chunks come back by `put_back` or
-        `finish`, one of the two for each row."""
-        if not self._ready:
+        """The next batch, or None when nothing waits. What has more to do is added again."""
+        length = self._length()
+        if length == 0:
             return None
-        steps = min(self._ready)
-        if steps == self._last_steps and len(self._ready) > 1:
-            others = (length for length in self._ready if length != steps)
-            steps = min(others, key=lambda length: self._ready[length][0].submitted_s)
-        queue = self._ready[steps]
-        rows = tuple(queue.popleft() for _ in range(min(len(queue), self.limits.max_rows)))
-        if not queue:
-            del self._ready[steps]
-        self._last_steps = steps
-        return Batch(rows, steps)
+        self._last_steps = length
+        most = self.limits.max_rows
+        queue = self._ready.get(length, ())
+        waiting = len(self._generations) if length == 1 else 0
+        # Neither kind keeps the other out.
+        self._turn ^= 1
+        generating = min(waiting, max(most - len(queue), (most + self._turn) // 2))
+        chunks = self._pop(length, min(len(queue), most - generating)) if queue else []
+        generations = [self._generations.popleft() for _ in range(generating)]
+        steps = self.costs.block_steps(len(chunks), length) if length > 1 else 1
+        return Batch(steps, chunks, generations)
 
-    def put_back(self, chunk: Chunk, steps: int) -> None:
-        """A block of `steps` of the chunk is done, and more of it is left."""
-        self.waiting_steps -= steps
-        self._enqueue(chunk)
+    def waiting(self) -> tuple[list[Chunk], list[Generation]]:
+        """All that may run, for audits."""
+        chunks = [chunk for queue in self._ready.values() for chunk in queue]
+        return chunks, list(self._generations)
 
-    def finish(self, chunk: Chunk, steps: int) -> None:
-        """The chunk leaves, `steps` of it still counted as waiting; its session's next is ready."""
-        self.waiting_steps -= steps
-        behind = self._behind[chunk.session_id]
-        if behind:
-            self._enqueue(behind.popleft())
-        else:
-            del self._behind[chunk.session_id]
+    def _length(self) -> int:
+        """The block length whose turn it is; 0 when nothing waits."""
+        lengths = set(self._ready)
+        if self._generations:
+            lengths.add(1)
+        if not lengths:
+            return 0
+        length = min(lengths)
+        if length == self._last_steps and len(lengths) > 1:
+            others = (other for other in lengths if other != length)
+            return min(others, key=lambda other: self._ready[other][0].submitted_s)
+        return length
 
-    def drop_behind(self, session_id: str) -> None:
-        """Forget the chunks that wait for an earlier one of this session."""
-        behind = self._behind.get(session_id, deque())
-        self.waiting_steps -= sum(chunk.steps for chunk in behind)
-        behind.clear()
-
-    def _enqueue(self, chunk: Chunk) -> None:
-        steps = block_steps(chunk.remaining, self.limits.max_block_steps)
-        self._ready.setdefault(steps, deque()).append(chunk)
-
-
-def block_steps(remaining: int, at_most: int) -> int:
-    """The largest power of two of steps that is in `remaining` and not over `at_most`."""
-    return 1 << (min(remaining, at_most).bit_length() - 1)
+    def _pop(self, length: int, count: int) -> list[Chunk]:
+        queue = self._ready[length]
+        if count == len(queue):
+            del self._ready[length]
+            return list(queue)
+        return [queue.popleft() for _ in range(count)]

@@ -1,20 +1,36 @@
-"""The engine as the wire sees it: models by name, and open, step and close.
+"""The engine as the wire sees it: models by name, and what can be done with a session.
 
-Every method is synchronous and answers at once or, for what takes time, tells a listener later.
+Every method is synchronous and answers at once or, for what takes its turn behind steps under way,
+tells somebody later.
 """
 
 import contextlib
-import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-from rnnserve.engine.chunk import Chunk, Listener
+import numpy as np
+
+from rnnserve.engine import blob
+from rnnserve.engine.backlog import Backlog
+from rnnserve.engine.chunk import Listener, Memory
+from rnnserve.engine.generation import Audience, Generation
+from rnnserve.engine.generation import Cause as Ending
 from rnnserve.engine.meter import Cause, Meter
 from rnnserve.engine.model import Model
+from rnnserve.engine.sampling import Sampling
 from rnnserve.engine.session import Session, SessionLimits, State
 from rnnserve.engine.slots import Rows
-from rnnserve.engine.table import SessionTable, TableLimits
+from rnnserve.engine.table import Entry, SessionTable, TableLimits
 from rnnserve.errors import Reason, Refusal
+
+T = TypeVar("T")
+Told = Callable[[T | Exception], None]
+"""Called once: with what came of it, a Refusal, or the exception of a bug."""
+
+MAX_FORKS = 256
+"""Sessions that one fork may make."""
 
 
 class Engine:
@@ -26,16 +42,16 @@ class Engine:
         *,
         table: TableLimits,
         sessions: SessionLimits,
+        backlog: Backlog,
         meter: Meter,
-        wake: Callable[[Model], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`wake` is called whenever a model has work; `clock` tells seconds, and only forward."""
+        """`clock` tells seconds, and only forward. The models count into the same `backlog`."""
         self.models = dict(models)
         self.meter = meter
         self.table = SessionTable(table, sessions, meter, clock)
+        self.backlog = backlog
         self.draining = False
-        self._wake = wake
         self._clock = clock
 
     def model(self, name: str, version: int = 0) -> Model:
@@ -47,90 +63,187 @@ class Engine:
             raise unknown_model(name, version)
         return model
 
-    def open(self, name: str, version: int = 0, *, held: bool = False) -> tuple[Session, Model]:
-        """A new session; one that is `held` by a call never idles.
+    def open(self, model: Model, carry: Rows | None = None, *, held: bool = False) -> Entry:
+        """A new session, from zeros or from a carry (each entry without rows); one that is `held`
+        by a call never idles.
 
-        Raises Refusal: unknown_model, too_many_sessions, draining.
+        Raises Refusal: too_many_sessions, no_carry_room, draining.
         """
-        model = self.model(name, version)
-        if self.draining:
-            raise Refusal(
-                Reason.DRAINING, "the server is stopping: open elsewhere", retry_after_s=1.0
-            )
-        return self.table.open(model, held=held), model
+        self._refuse_draining()
+        return self.table.open(model, carry, held=held)
 
-    def session(self, session_id: str) -> tuple[Session, Model]:
-        """A live session, whose idle time begins anew. Raises Refusal."""
+    def session(self, session_id: str) -> Entry:
+        """A live session that takes operations, and whose idle time begins anew. Raises Refusal."""
         entry = self.table.use(session_id)
         if entry.on_end:
             raise Refusal(Reason.SESSION_CLOSED, "the session is being closed")
-        return entry.session, entry.model
-
-    def step(self, session_id: str, index: int, inputs: Rows, listener: Listener) -> None:
-        """Take T steps; `inputs` are checked and in the spec's order, each (T, ...).
-
-        The listener is told the Reply or the Refusal, now (a resend) or later. Raises Refusal where
-        the chunk isn't taken at all; then nothing has changed and the listener isn't called.
-        """
-        session, model = self.session(session_id)
-        steps = len(inputs[0])
-        digest = _digest(inputs)
-        earlier = session.begin(index, steps, digest)
-        if isinstance(earlier, Chunk):
-            self.meter.resent(model.spec.name)
-            earlier.listeners.append(listener)
-        elif earlier is not None:
-            self.meter.resent(model.spec.name)
-            listener(earlier)
-        else:
-            chunk = Chunk(
-                session_id, session.lease, index, steps, inputs, digest, self._clock(), [listener]
+        if entry.session.generating:
+            raise Refusal(
+                Reason.SESSION_BUSY, "a generation moves the session; cancel it or wait for its end"
             )
-            model.submit(chunk)
-            session.admit(chunk)
-            self._wake(model)
+        return entry
 
-    def close(self, session_id: str, told: Callable[[Session], None]) -> None:
-        """End a session once its chunks under way are answered; then `told` is called.
+    def step(
+        self,
+        entry: Entry,
+        index: int,
+        inputs: Memory,
+        listener: Listener,
+        timeout_s: float = math.inf,
+    ) -> None:
+        """Take T steps; `inputs` are checked and in the spec's order. See `Model.submit`.
 
-        Raises Refusal when there is no such session.
+        `entry` is what `session` gave just now.
         """
-        session, _ = self.session(session_id)
-        self.table.use(session_id).on_end.append(told)
-        if session.state is State.OPEN:
+        entry.model.submit(entry.session, index, inputs, listener, entry.used_s, timeout_s)
+
+    def close(self, entry: Entry, told: Told[int]) -> None:
+        """End a session behind its steps under way; `told` how many it took."""
+        entry.on_end.append(lambda session: told(session.steps))
+        session_id = entry.session.id
+        if entry.session.state is State.OPEN:
             self.table.end(session_id, Cause.CLOSED)
         else:
             # Behind the last chunk's own listeners: its answer comes first.
-            session.pending[-1].listeners.append(lambda _: self.table.end(session_id, Cause.CLOSED))
+            last = entry.session.pending[-1]
+            last.listeners.append(lambda _: self.table.end(session_id, Cause.CLOSED))
 
     def discard(self, session_id: str) -> None:
         """Close a session that nobody asks for any more; one that is gone already is fine."""
         with contextlib.suppress(Refusal):
-            self.close(session_id, lambda _: None)
+            self.close(self.session(session_id), lambda _: None)
+
+    def reset(self, entry: Entry, index: int, carry: Rows | None, told: Told[int]) -> None:
+        """Let the carry begin anew, from zeros or a given one; the index goes on.
+
+        `told` the index, or index_gap and index_past when the session doesn't stand there.
+        """
+
+        def act() -> int:
+            session = entry.session
+            session.at(index)
+            entry.model.slots.write(session.lease, carry)
+            session.latest = None
+            return session.steps
+
+        in_turn(entry.session, act, told)
+
+    def fork(
+        self, entry: Entry, count: int, index: int | None, told: Told[tuple[list[str], int]]
+    ) -> None:
+        """Make `count` sessions with the same carry and index; all or none.
+
+        `told` their ids and the index. Raises Refusal: too_many_forks, draining.
+        """
+        self._refuse_draining()
+        if not 1 <= count <= MAX_FORKS:
+            raise Refusal(
+                Reason.TOO_MANY_FORKS, f"{count} forks; 1 to {MAX_FORKS} at once", limit=MAX_FORKS
+            )
+
+        def act() -> tuple[list[str], int]:
+            entry.session.at(index)
+            self.table.check_room(entry.model, count)
+            forks = [self._fork(entry) for _ in range(count)]
+            return [fork.session.id for fork in forks], entry.session.steps
+
+        in_turn(entry.session, act, told)
+
+    def export(self, entry: Entry, index: int | None, told: Told[tuple[bytes, int]]) -> None:
+        """The session as a blob, and its index; it goes on living."""
+
+        def act() -> tuple[bytes, int]:
+            session, model = entry.session, entry.model
+            session.at(index)
+            carry = model.slots.read(session.lease)
+            return blob.pack(model.spec, model.fingerprint, session.steps, carry), session.steps
+
+        in_turn(entry.session, act, told)
+
+    def restore(self, model: Model, data: bytes) -> Entry:
+        """A new session from an exported one.
+
+        Raises Refusal: blob_damaged, blob_foreign, and what `open` raises.
+        """
+        self._refuse_draining()
+        self.table.check_room(model)
+        index, carry = blob.unpack(model.spec, model.fingerprint, data)
+        return self.table.open(model, carry, steps=index)
+
+    def generate(
+        self,
+        entry: Entry,
+        prompt: np.ndarray,  # (T,)
+        sampling: Sampling,
+        audience: Audience,
+        *,
+        feed_last: bool,
+    ) -> Generation:
+        """Let a generation move the session. Raises Refusal where it doesn't begin."""
+        if entry.session.state is not State.OPEN:
+            raise Refusal(
+                Reason.SESSION_BUSY, "steps of the session are under way; wait for their answers"
+            )
+
+        def ended(outcome: Ending | Refusal) -> None:
+            entry.session.answered_s = self._clock()
+            audience.ended(outcome)
+
+        generation = Generation(
+            entry.model,
+            entry.session,
+            prompt,
+            sampling,
+            Audience(audience.token, ended),
+            feed_last=feed_last,
+        )
+        generation.start()
+        return generation
+
+    def fork_now(self, entry: Entry) -> Entry:
+        """A fork of a session in which nothing is under way. Raises Refusal."""
+        self._refuse_draining()
+        if entry.session.state is not State.OPEN:
+            raise Refusal(
+                Reason.SESSION_BUSY, "steps of the session are under way; wait for their answers"
+            )
+        return self._fork(entry)
 
     def drain(self) -> None:
         """Refuse new sessions from now on."""
         self.draining = True
 
-    def audit(self) -> list[str]:
-        """What is wrong anywhere in the engine, in words; empty when all is sound."""
-        wrong = [problem for model in self.models.values() for problem in model.audit()]
-        held = sum(len(model.sessions) for model in self.models.values())
-        if held != len(self.table):
-            wrong.append(f"the table has {len(self.table)} sessions, the models {held}")
-        return wrong
+    def _fork(self, entry: Entry) -> Entry:
+        session = entry.session
+        carry = entry.model.slots.read(session.lease)
+        fork = self.table.open(entry.model, carry, steps=session.steps)
+        fork.session.latest = session.latest
+        return fork
+
+    def _refuse_draining(self) -> None:
+        if self.draining:
+            raise Refusal(
+                Reason.DRAINING, "the server is stopping: open elsewhere", retry_after_s=1.0
+            )
+
+
+def in_turn(session: Session, act: Callable[[], T], told: Told[T]) -> None:
+    """Do it behind the steps that came before, and tell what came of it."""
+
+    def now(_: object = None) -> None:
+        try:
+            outcome: T | Exception = act()
+        except Exception as error:
+            outcome = error
+        told(outcome)
+
+    if session.pending:
+        session.pending[-1].listeners.append(now)
+    else:
+        now()
 
 
 def unknown_model(name: str, version: int) -> Refusal:
     """No such model. The name is cut: it comes from outside and goes into a header."""
     wanted = f"{name[:80]!r}" + (f" version {version}" if version else "")
     return Refusal(Reason.UNKNOWN_MODEL, f"no model {wanted} is served; ListModels tells which are")
-
-
-def _digest(inputs: Rows) -> bytes:
-    """Tells one chunk's input from another's."""
-    digest = hashlib.blake2b(digest_size=16)
-    for array in inputs:
-        digest.update(array.nbytes.to_bytes(8, "little"))
-        digest.update(array.data if array.flags.c_contiguous else array.tobytes())
-    return digest.digest()

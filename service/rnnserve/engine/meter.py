@@ -1,5 +1,6 @@
 """What the engine tells about itself. Who counts it is not the engine's business."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,6 +12,7 @@ class Cause(StrEnum):
 
     CLOSED = "closed"
     IDLE = "idle"
+    LIFE = "life"
     DRAINED = "drained"
 
 
@@ -26,8 +28,11 @@ class Meter(Protocol):
     def ran(self, model: str, rows: int, steps: int, run_s: float) -> None:
         """A batch of `rows`, `steps` of each, went through the runner."""
 
-    def answered(self, model: str, steps: int, queue_s: float, whole_s: float) -> None:
-        """A chunk was committed: it waited, and took in all, this long."""
+    def answered(
+        self, model: str, steps: int, queue_s: Sequence[float], whole_s: Sequence[float]
+    ) -> None:
+        """Chunks of `steps` steps in all were committed by one batch: each waited, and took in
+        all, this long."""
 
     def resent(self, model: str) -> None:
         """A chunk came again and was answered from what was kept."""

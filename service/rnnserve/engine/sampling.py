@@ -1,4 +1,4 @@
-"""From logits to the next token."""
+"""How a generation draws its tokens and where it ends. The drawing itself is in `draw.py`."""
 
 import math
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ MAX_TOKENS = 65_536
 """Tokens of one generation, at most."""
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 256
+MAX_STOP_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,22 @@ class Sampling:
     temperature: float = 1.0
     """0: the likeliest token every time."""
     top_k: int = 0
-    """Only the k likeliest; 0: all."""
+    """Only the k likeliest; 0: all. Of equally likely ones the lower token goes first."""
     top_p: float = 1.0
     """Only the likeliest that together reach this probability (Holtzman et al. 2020)."""
     stop: tuple[str, ...] = ()
+    stop_tokens: tuple[int, ...] = ()
+    repetition_penalty: float = 1.0
+    """Scores of tokens that came before are divided by this where positive and multiplied where
+    negative (Keskar et al. 2019). 1: none."""
+    logprobs: bool = False
+    """Whether each token's log-probability under the model itself is wanted."""
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.temperature < math.inf):
             self._refuse("temperature", self.temperature, "0 or more")
+        if self.top_k < 0:
+            self._refuse("top_k", self.top_k, "0 or more")
         if not (0.0 < self.top_p <= 1.0):
             self._refuse("top_p", self.top_p, "over 0 and at most 1")
         if not (1 <= self.max_tokens <= MAX_TOKENS):
@@ -40,6 +49,10 @@ class Sampling:
             self._refuse(
                 "stop", "not", f"{MAX_STOPS} texts of 1 to {MAX_STOP_CHARACTERS} characters at most"
             )
+        if len(self.stop_tokens) > MAX_STOP_TOKENS or min(self.stop_tokens, default=0) < 0:
+            self._refuse("stop_tokens", "not", f"{MAX_STOP_TOKENS} tokens, 0 or more, at most")
+        if not (0.0 < self.repetition_penalty < math.inf):
+            self._refuse("repetition_penalty", self.repetition_penalty, "over 0 and finite")
 
     def _refuse(self, field: str, value: object, wanted: str) -> None:
         raise Refusal(Reason.BAD_SAMPLING, f"{field} is {value}; it must be {wanted}", field=field)
@@ -93,6 +106,8 @@ class StopGate:
 
     def push(self, text: str) -> str:
         """Take a piece in; return what is certain not to belong to a stop text."""
+        if not self._stop:
+            return text
         held = self._held + text
         found = [at for stop in self._stop if (at := held.find(stop)) >= 0]
         if found:
@@ -110,6 +125,8 @@ class StopGate:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` with which `stop` begins."""
-    longest = min(len(text), len(stop) - 1)
-    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+    """Length of the longest end of `text` with which `stop` begins, short of all of it."""
+    at = text.find(stop[0], max(0, len(text) - len(stop) + 1))
+    while at >= 0 and not stop.startswith(text[at:]):
+        at = text.find(stop[0], at + 1)
+    return len(text) - at if at >= 0 else 0

@@ -1,6 +1,6 @@
 """A session's life and its step index: a state machine without clock, await or socket.
 
-    OPEN --begin--> BUSY --commit/abort of the last chunk--> OPEN
+    OPEN --admit, generate--> BUSY --the last chunk's end, the generation's end--> OPEN
     OPEN, BUSY --end--> CLOSED
 
 Every chunk names the time index of its first step. The rules, for an index i, with `admitted` the
@@ -15,11 +15,11 @@ steps taken plus those under way:
 A chunk that fails leaves the session as before it; chunks behind it are then gaps.
 """
 
-from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 
-from rnnserve.engine.chunk import Chunk, Reply
+from rnnserve.engine.chunk import Chunk, Memory
 from rnnserve.engine.slots import Lease
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.spec import ModelSpec
@@ -29,7 +29,7 @@ class State(Enum):
     OPEN = "open"
     """Waits for its next chunk."""
     BUSY = "busy"
-    """At least one chunk is under way."""
+    """At least one chunk is under way, or a generation."""
     CLOSED = "closed"
     """Ended; takes nothing more."""
 
@@ -40,62 +40,73 @@ class SessionLimits:
 
     max_chunk_steps: int = 4096
     max_pending_chunks: int = 32
+    max_pending_bytes: int = 64 << 20
     kept_replies: int = 32
+    """As many as chunks may be pending: a client whose stream broke may ask for all of them."""
     kept_bytes: int = 256 * 1024
     max_reply_bytes: int = 16 << 20
+    step_bytes: int = 1
+    """Inputs and outputs of one step; known for a model."""
 
-    def for_outputs(self, spec: ModelSpec) -> "SessionLimits":
+    def for_model(self, spec: ModelSpec) -> "SessionLimits":
         """With chunks no longer than their reply may be large."""
-        step_bytes = sum(tensor.step_bytes for tensor in spec.outputs)
-        steps = max(1, min(self.max_chunk_steps, self.max_reply_bytes // max(1, step_bytes)))
-        return replace(self, max_chunk_steps=steps)
+        steps = max(1, min(self.max_chunk_steps, self.max_reply_bytes // max(1, spec.reply_bytes)))
+        return replace(self, max_chunk_steps=steps, step_bytes=spec.step_bytes)
 
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    digest: bytes
-    reply: Reply
-    size_bytes: int
+    @cached_property
+    def kept_steps(self) -> int:
+        """How many steps `kept_bytes` are."""
+        return self.kept_bytes // self.step_bytes
 
 
 class Session:
     """One client's live stateful stream. The one owner of its index and its kept replies."""
 
-    def __init__(self, session_id: str, lease: Lease, limits: SessionLimits) -> None:
+    __slots__ = (
+        *("id", "lease", "limits", "steps", "admitted", "answered_s", "pending"),
+        *("latest", "generating", "_kept", "_kept_steps", "_ended"),
+    )
+
+    def __init__(
+        self, session_id: str, lease: Lease, limits: SessionLimits, steps: int = 0
+    ) -> None:
         self.id = session_id
         self.lease = lease
         self.limits = limits
-        self.steps = 0
+        self.steps = steps
         """Steps taken and committed."""
+        self.admitted = steps
+        """The index that the next new chunk must have: steps taken and under way."""
         self.answered_s = 0.0
         """When the last chunk was committed, on the engine's clock."""
-        self.pending: deque[Chunk] = deque()
-        self._kept: OrderedDict[int, Kept] = OrderedDict()
-        self._kept_bytes = 0
+        self.pending: list[Chunk] = []
+        """Chunks under way; only the first one runs."""
+        self.latest: Memory | None = None
+        """The last answer since the carry began; a generation may go on from it."""
+        self.generating = False
+        """A generation moves it, and nobody else may."""
+        self._kept: list[Chunk] = []
+        """Answered chunks, the oldest first. Looked through for a resend alone."""
+        self._kept_steps = 0
         self._ended = False
 
     @property
     def state(self) -> State:
         if self._ended:
             return State.CLOSED
-        return State.BUSY if self.pending else State.OPEN
+        return State.BUSY if self.pending or self.generating else State.OPEN
 
-    @property
-    def admitted(self) -> int:
-        """The index that the next new chunk must have."""
-        last = self.pending[-1] if self.pending else None
-        return last.index + last.steps if last else self.steps
-
-    def begin(self, index: int, steps: int, digest: bytes) -> Reply | Chunk | None:
+    def begin(self, index: int, steps: int, inputs: Memory) -> Chunk | None:
         """Ask whether a chunk may come in; changes nothing.
 
-        Returns None for a new chunk (then `admit` it), the kept Reply of one already answered, or
-        the Chunk under way that it repeats. Raises Refusal by the rules above.
+        Returns None for a new chunk (then `admit` it), or the one it repeats: under way, or with
+        its answer. Raises Refusal by the rules above.
         """
         if self._ended:
             raise Refusal(Reason.SESSION_CLOSED, "the session is closed", session=self.id)
         if index == self.admitted:
-            self._refuse_too_much(steps)
+            if self.pending or steps > self.limits.max_chunk_steps:
+                self._refuse_too_much(steps)
             return None
         if index > self.admitted:
             raise Refusal(
@@ -103,9 +114,8 @@ class Session:
                 f"step {index} came, step {self.admitted} is the next one",
                 expected=self.admitted,
             )
-        earlier: Chunk | Kept | None = self._kept.get(index) or next(
-            (chunk for chunk in self.pending if chunk.index == index), None
-        )
+        known = (*self._kept, *self.pending)
+        earlier = next((chunk for chunk in known if chunk.index == index), None)
         if earlier is None:
             raise Refusal(
                 Reason.INDEX_PAST,
@@ -113,64 +123,113 @@ class Session:
                 f"step {self.admitted} is the next one",
                 expected=self.admitted,
             )
-        if earlier.digest != digest:
+        if earlier.steps != steps or not earlier.repeats(inputs):
             raise Refusal(
                 Reason.OTHER_INPUT,
                 f"step {index} came before with another input",
                 expected=self.admitted,
             )
-        return earlier if isinstance(earlier, Chunk) else earlier.reply
+        return earlier
 
-    def admit(self, chunk: Chunk) -> None:
-        """Take in a chunk for which `begin` returned None."""
+    def admit(self, chunk: Chunk) -> bool:
+        """Take in a chunk for which `begin` returned None; returns whether it may run at once."""
         self.pending.append(chunk)
+        self.admitted += chunk.steps
+        return len(self.pending) == 1
 
-    def commit(self, chunk: Chunk) -> Reply:
-        """The oldest pending chunk is done: advance, keep its reply, return it."""
-        if self.pending[0] is not chunk:
+    def commit(self, chunk: Chunk, now_s: float) -> Chunk | None:
+        """The oldest pending chunk has its answer: advance, keep it; returns the next to run."""
+        pending, kept, steps = self.pending, self._kept, chunk.steps
+        if pending.pop(0) is not chunk:
             raise AssertionError("chunks of a session finish in order")
-        # Before anything changes: putting a long reply together may run out of memory.
-        reply = chunk.reply()
-        self.pending.popleft()
-        self.steps += chunk.steps
-        self._keep(chunk, reply)
-        return reply
+        self.steps += steps
+        self.answered_s = now_s
+        self.latest = chunk.answer
+        kept.append(chunk)
+        self._kept_steps += steps
+        if len(kept) > self.limits.kept_replies:
+            self._kept_steps -= kept.pop(0).steps
+        if self._kept_steps > self.limits.kept_steps:
+            self._forget()
+        if steps > 1:
+            chunk.shrink()
+        return pending[0] if pending else None
 
     def abort(self, chunk: Chunk) -> list[Chunk]:
-        """The oldest pending chunk failed: drop it and all behind it, which are returned."""
-        if self.pending.popleft() is not chunk:
+        """The oldest pending chunk failed: drop it and all behind it; returns all of them."""
+        if self.pending[0] is not chunk:
             raise AssertionError("chunks of a session finish in order")
-        behind = list(self.pending)
-        self.pending.clear()
-        return behind
+        dropped, self.pending = self.pending, []
+        self.admitted = self.steps
+        return dropped
+
+    def advance(self, steps: int) -> None:
+        """A generation took steps."""
+        self.steps += steps
+        self.admitted = self.steps
+
+    def at(self, index: int | None) -> None:
+        """Refuse (index_gap, index_past) when the session doesn't stand at this index."""
+        if index is None or index == self.steps:
+            return
+        raise Refusal(
+            Reason.INDEX_GAP if index > self.steps else Reason.INDEX_PAST,
+            f"the session stands at step {self.steps}, not {index}",
+            expected=self.steps,
+        )
 
     def end(self) -> None:
         """Take nothing more. Chunks under way are finished by those who hold them."""
         self._ended = True
+        # They point back here.
+        self._kept.clear()
+        self._kept_steps = 0
+
+    def audit(self) -> list[str]:
+        """What is wrong, in words."""
+        wrong = []
+        index = self.steps
+        for chunk in self.pending:
+            if chunk.index != index:
+                wrong.append(f"a chunk stands at {chunk.index}, not {index}")
+            if not chunk.listeners:
+                wrong.append(f"nobody listens to the chunk at {chunk.index}")
+            index += chunk.steps
+        if index != self.admitted:
+            wrong.append(f"admitted is {self.admitted}, not {index}")
+        kept_steps = sum(chunk.steps for chunk in self._kept)
+        if kept_steps != self._kept_steps:
+            wrong.append(f"{self._kept_steps} kept steps are counted, {kept_steps} kept")
+        if any(chunk.answer is None for chunk in self._kept):
+            wrong.append("a chunk without an answer is kept")
+        if self.generating and self.pending and len(self.pending) > 1:
+            wrong.append("a generation has several chunks under way")
+        return [f"session {self.id[:6]}: {problem}" for problem in wrong]
 
     def _refuse_too_much(self, steps: int) -> None:
-        if steps > self.limits.max_chunk_steps:
+        limits = self.limits
+        if steps > limits.max_chunk_steps:
             raise Refusal(
                 Reason.CHUNK_TOO_LONG,
-                f"a chunk of {steps} steps; at most {self.limits.max_chunk_steps}",
-                limit=self.limits.max_chunk_steps,
+                f"a chunk of {steps} steps; at most {limits.max_chunk_steps}",
+                limit=limits.max_chunk_steps,
             )
-        if len(self.pending) >= self.limits.max_pending_chunks:
+        # A chunk that is alone may have any size that its steps allow.
+        pending_bytes = (self.admitted - self.steps + steps) * limits.step_bytes
+        if self.pending and (
+            len(self.pending) >= limits.max_pending_chunks
+            or pending_bytes > limits.max_pending_bytes
+        ):
             raise Refusal(
                 Reason.TOO_MANY_PENDING,
-                f"{len(self.pending)} chunks of this session are under way already; "
-                "wait for an answer",
+                f"{len(self.pending)} chunks of this session are under way already, and this one "
+                f"would make it {pending_bytes} bytes; wait for an answer",
                 retry_after_s=0.01,
-                limit=self.limits.max_pending_chunks,
+                limit=limits.max_pending_chunks,
             )
 
-    def _keep(self, chunk: Chunk, reply: Reply) -> None:
-        size_bytes = sum(array.nbytes for array in reply.outputs)
-        self._kept[chunk.index] = Kept(chunk.digest, reply, size_bytes)
-        self._kept_bytes += size_bytes
-        # The newest reply stays whatever its size: it is the one that gets lost.
-        while len(self._kept) > 1 and (
-            len(self._kept) > self.limits.kept_replies or self._kept_bytes > self.limits.kept_bytes
-        ):
-            _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= oldest.size_bytes
+    def _forget(self) -> None:
+        """Let the oldest answers go."""
+        # The newest one stays whatever its size: it is the one that gets lost.
+        while self._kept_steps > self.limits.kept_steps and len(self._kept) > 1:
+            self._kept_steps -= self._kept.pop(0).steps

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,16 @@ class Lease:
     serial: int
 
 
+class Taken(NamedTuple):
+    """Rows that were copied out of their slots to be run."""
+
+    leases: Sequence[Lease]
+    slots: np.ndarray  # (B,)
+    carry: Rows  # each (B, ...), valid until the next gather
+    releases: int
+    """How many leases had ended by then."""
+
+
 class Slots:
     """Contiguous arrays, one for each carry entry, batch-first: (S, ...).
 
@@ -25,51 +36,85 @@ class Slots:
     lease that has ended writes nothing.
     """
 
-    def __init__(self, carry: Sequence[CarrySpec], capacity: int) -> None:
+    def __init__(self, carry: Sequence[CarrySpec], capacity: int, max_rows: int = 64) -> None:
         self.capacity = capacity
         # Untouched pages of np.zeros cost nothing, so capacity is free until it is used.
         self._arrays: Rows = tuple(
             np.zeros((capacity, *entry.shape), entry.dtype) for entry in carry
         )
+        self._buffers: Rows = tuple(
+            np.empty((max_rows, *entry.shape), entry.dtype) for entry in carry
+        )
         self._serials = [0] * capacity
         self._free = list(range(capacity - 1, -1, -1))
+        self._releases = 0
 
     @property
     def free_count(self) -> int:
         return len(self._free)
 
-    def take(self) -> Lease:
-        """A slot with a carry of zeros. Raises IndexError when none is free: ask first."""
+    def take(self, carry: Rows | None = None) -> Lease:
+        """A slot with this carry (each entry without rows), or with zeros.
+
+        Raises IndexError when none is free: ask first.
+        """
         slot = self._free.pop()
-        for array in self._arrays:
-            array[slot] = 0
-        return Lease(slot, self._serials[slot])
+        lease = Lease(slot, self._serials[slot])
+        self.write(lease, carry)
+        return lease
 
     def release(self, lease: Lease) -> None:
         """End a lease; a second time does nothing."""
         if self.holds(lease):
             self._serials[lease.slot] += 1
+            self._releases += 1
             self._free.append(lease.slot)
 
     def holds(self, lease: Lease) -> bool:
         """Whether the lease is still the slot's current one."""
         return self._serials[lease.slot] == lease.serial
 
-    def gather(self, leases: Sequence[Lease]) -> Rows:
-        """The carries of these sessions, each (B, ...), as copies."""
-        rows = [lease.slot for lease in leases]
-        return tuple(array[rows] for array in self._arrays)
+    def read(self, lease: Lease) -> Rows:
+        """One session's carry, each entry without rows, as copies."""
+        return tuple(array[lease.slot].copy() for array in self._arrays)
 
-    def scatter(self, leases: Sequence[Lease], carry: Rows) -> None:
-        """Write each row (B, ...) where its lease is still current."""
-        current = [row for row, lease in enumerate(leases) if self.holds(lease)]
-        slots = [leases[row].slot for row in current]
-        whole = len(current) == len(leases)
+    def write(self, lease: Lease, carry: Rows | None) -> None:
+        """Set one session's carry (each entry without rows; None: zeros), if the lease is current.
+
+        Nothing of what the slot held before is left.
+        """
+        if self.holds(lease):
+            for place, array in enumerate(self._arrays):
+                array[lease.slot] = 0 if carry is None else carry[place]
+
+    def gather(self, leases: Sequence[Lease]) -> Taken:
+        """The carries of these sessions, in buffers that the next call uses again.
+
+        At most `max_rows` leases.
+        """
+        slots = np.array([lease.slot for lease in leases], np.intp)
+        carry = tuple(
+            # mode="clip": "raise" would go through a buffer of its own.
+            np.take(array, slots, 0, buffer[: len(leases)], "clip")
+            for array, buffer in zip(self._arrays, self._buffers, strict=True)
+        )
+        return Taken(leases, slots, carry, self._releases)
+
+    def scatter(self, taken: Taken, carry: Rows) -> None:
+        """Write each row (B, ...) back where its lease is still current."""
+        slots = taken.slots
+        if taken.releases != self._releases:
+            current = [row for row, lease in enumerate(taken.leases) if self.holds(lease)]
+            slots, carry = slots[current], tuple(rows[current] for rows in carry)
         for array, rows in zip(self._arrays, carry, strict=True):
-            array[slots] = rows if whole else rows[current]
+            array[slots] = rows
 
     def audit(self) -> list[str]:
         """What is wrong, in words; empty when the free list is sound."""
         if len(set(self._free)) != len(self._free):
             return ["a slot is free twice"]
         return []
+
+    def is_free(self, slot: int) -> bool:
+        """Whether nobody leases the slot. Looks through all: for audits."""
+        return slot in self._free

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rnnserve.engine.meter import Cause, Meter
 from rnnserve.engine.model import Model
 from rnnserve.engine.session import Session, SessionLimits, State
+from rnnserve.engine.slots import Rows
 from rnnserve.errors import Reason, Refusal
 
 REMEMBERED_ENDS = 10_000
@@ -16,20 +17,30 @@ REMEMBERED_ENDS = 10_000
 _TOLD = {
     Cause.CLOSED: (Reason.SESSION_CLOSED, "the session was closed"),
     Cause.IDLE: (Reason.SESSION_EXPIRED, "the session was idle for too long and has ended"),
+    Cause.LIFE: (Reason.SESSION_TOO_OLD, "the session has reached its maximum life and has ended"),
     Cause.DRAINED: (Reason.DRAINING, "the session ended with the server's stop"),
 }
 
 
 @dataclass(frozen=True)
 class TableLimits:
+    """How many sessions there may be, and for how long."""
+
     max_sessions: int = 1024
+    max_carry_bytes: int = 1 << 30
+    """Of all sessions together."""
     idle_timeout_s: float = 60.0
+    max_life_s: float = 0.0
+    """0: none."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Entry:
+    """A live session: where it runs, and since when."""
+
     session: Session
     model: Model
+    opened_s: float
     used_s: float
     on_end: list[Callable[[Session], None]]
     """Told when the session has ended; a close that had to wait is here."""
@@ -38,7 +49,7 @@ class Entry:
 
 
 class SessionTable:
-    """The one owner of who is live. Entries stand in the order of their last use."""
+    """The one owner of who is live."""
 
     def __init__(
         self,
@@ -49,49 +60,78 @@ class SessionTable:
     ) -> None:
         self.limits = limits
         self.session_limits = session_limits
+        self.carry_bytes = 0
+        """Of the carries of all sessions."""
         self._meter = meter
         self._clock = clock
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        """In the order of their last use."""
+        self._by_age: dict[str, Entry] = {}
+        """In the order in which they were opened."""
         self._ended: OrderedDict[str, Cause] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def open(self, model: Model, *, held: bool = False) -> Session:
-        """A new session with a carry of zeros; one that is `held` by a call never idles.
+    def entries(self) -> list[Entry]:
+        """All that live now."""
+        return list(self._entries.values())
 
-        Raises Refusal (too_many_sessions) when the table or the model's slots are full.
-        """
+    def check_room(self, model: Model, count: int = 1) -> None:
+        """Refuse (too_many_sessions, no_carry_room) unless so many more sessions may be opened."""
         self.expire()
-        if len(self._entries) >= self.limits.max_sessions or not model.slots.free_count:
+        if len(self._entries) + count > self.limits.max_sessions or model.slots.free_count < count:
             raise Refusal(
                 Reason.TOO_MANY_SESSIONS,
                 f"{len(self._entries)} sessions are open; at most {self.limits.max_sessions}",
                 retry_after_s=1.0,
                 limit=self.limits.max_sessions,
             )
+        if self.carry_bytes + count * model.spec.carry_bytes > self.limits.max_carry_bytes:
+            raise Refusal(
+                Reason.NO_CARRY_ROOM,
+                f"the open sessions carry {self.carry_bytes} bytes; "
+                f"at most {self.limits.max_carry_bytes}",
+                retry_after_s=1.0,
+                limit=self.limits.max_carry_bytes,
+            )
+
+    def open(
+        self, model: Model, carry: Rows | None = None, *, steps: int = 0, held: bool = False
+    ) -> Entry:
+        """A new session, with a carry of zeros unless one is given, that has taken `steps` steps.
+
+        One that is `held` by a call never idles. Raises Refusal: too_many_sessions, no_carry_room.
+        """
+        self.check_room(model)
+        limits = self.session_limits.for_model(model.spec)
         # 128 random bits: the id is what entitles a client to the session.
-        limits = self.session_limits.for_outputs(model.spec)
-        session = Session(secrets.token_urlsafe(16), model.slots.take(), limits)
-        model.sessions[session.id] = session
-        self._entries[session.id] = Entry(session, model, self._clock(), [], held)
+        session_id = secrets.token_urlsafe(16)
+        session = Session(session_id, model.slots.take(carry), limits, steps)
+        now_s = self._clock()
+        entry = Entry(session, model, now_s, now_s, [], held)
+        model.sessions[session_id] = session
+        self._entries[session_id] = self._by_age[session_id] = entry
+        self.carry_bytes += model.spec.carry_bytes
         self._meter.opened(model.spec.name)
-        return session
+        return entry
 
     def use(self, session_id: str) -> Entry:
         """The live session of that id, whose idle time begins anew.
 
-        Raises Refusal: not_open (no id), session_closed, session_expired or unknown_session.
+        Raises Refusal: not_open (no id), session_closed, session_expired, session_too_old or
+        unknown_session.
         """
-        if not session_id:
-            raise Refusal(Reason.NOT_OPEN, "no session id: open a session first")
         entry = self._entries.get(session_id)
         if entry is None:
             raise self._gone(session_id)
         now_s = self._clock()
-        if self._is_idle(entry, now_s):
-            self.end(session_id, Cause.IDLE)
-            raise self._gone(session_id)
+        # The common case first: used a moment ago.
+        if now_s - entry.used_s >= self.limits.idle_timeout_s or self.limits.max_life_s:
+            cause = self._due(entry, now_s)
+            if cause is not None:
+                self.end(session_id, cause)
+                raise self._gone(session_id)
         entry.used_s = now_s
         self._entries.move_to_end(session_id)
         return entry
@@ -99,9 +139,11 @@ class SessionTable:
     def end(self, session_id: str, cause: Cause) -> None:
         """Take the session out and give its slot back; chunks under way must be over."""
         entry = self._entries.pop(session_id)
+        del self._by_age[session_id]
         entry.session.end()
         del entry.model.sessions[session_id]
         entry.model.slots.release(entry.session.lease)
+        self.carry_bytes -= entry.model.spec.carry_bytes
         self._ended[session_id] = cause
         if len(self._ended) > REMEMBERED_ENDS:
             self._ended.popitem(last=False)
@@ -110,35 +152,47 @@ class SessionTable:
             told(entry.session)
 
     def expire(self) -> int:
-        """End what has been idle for too long; returns how many."""
+        """End what has been idle for too long or has lived too long; returns how many."""
         now_s = self._clock()
-        idle = []
+        due: dict[str, Cause] = {}
+        # Both orders put the longest-waiting first: all behind one that isn't due are younger.
         for entry in self._entries.values():
             if now_s - entry.used_s < self.limits.idle_timeout_s:
-                # Entries stand in the order of their last use: all that follow are younger.
                 break
-            if self._is_idle(entry, now_s):
-                idle.append(entry.session.id)
-        for session_id in idle:
-            self.end(session_id, Cause.IDLE)
-        return len(idle)
+            if cause := self._due(entry, now_s):
+                due[entry.session.id] = cause
+        for entry in self._by_age.values() if self.limits.max_life_s else ():
+            if now_s - entry.opened_s < self.limits.max_life_s:
+                break
+            if cause := self._due(entry, now_s):
+                due[entry.session.id] = cause
+        for session_id, cause in due.items():
+            self.end(session_id, cause)
+        return len(due)
 
     def end_all(self, cause: Cause) -> None:
         """End every session in which nothing is under way."""
         for session_id, entry in list(self._entries.items()):
-            if not entry.session.pending:
+            if entry.session.state is State.OPEN:
                 self.end(session_id, cause)
 
-    def _is_idle(self, entry: Entry, now_s: float) -> bool:
+    def _due(self, entry: Entry, now_s: float) -> Cause | None:
+        """Why the session has to end now; None: it hasn't. What is under way is finished first."""
+        limits = self.limits
+        old = 0.0 < limits.max_life_s <= now_s - entry.opened_s
+        if now_s - entry.used_s < limits.idle_timeout_s and not old:
+            return None
+        if entry.held or entry.session.state is not State.OPEN:
+            return None
+        if old:
+            return Cause.LIFE
         # Idle begins with the last answer: a chunk may take longer than the timeout.
-        since_s = max(entry.used_s, entry.session.answered_s)
-        return (
-            entry.session.state is State.OPEN
-            and not entry.held
-            and now_s - since_s >= self.limits.idle_timeout_s
-        )
+        idle = now_s - entry.session.answered_s >= limits.idle_timeout_s
+        return Cause.IDLE if idle else None
 
     def _gone(self, session_id: str) -> Refusal:
+        if not session_id:
+            return Refusal(Reason.NOT_OPEN, "no session id: open a session first")
         cause = self._ended.get(session_id)
         if cause is None:
             return Refusal(Reason.UNKNOWN_SESSION, "no session has this id")

@@ -8,57 +8,59 @@ import asyncio
 import logging
 from concurrent.futures import Executor
 
-from rnnserve.engine.model import Model, Result, Work
+from rnnserve.engine import rounds
+from rnnserve.engine.model import Model
 from rnnserve.errors import Reason, Refusal
 
 logger = logging.getLogger(__name__)
-
-MAX_LOOP_STALL_S = 0.002
-"""The longest that a batch is expected to take and still runs on the loop."""
 
 
 class Ticker:
     """Runs one model's batches, one after the other."""
 
-    def __init__(self, model: Model, executor: Executor) -> None:
-        self._model = model
+    def __init__(self, executor: Executor, max_stall_s: float = 0.002) -> None:
+        """A batch expected to take longer than `max_stall_s` doesn't run on the loop."""
         self._executor = executor
+        self._max_stall_s = max_stall_s
         self._work = asyncio.Event()
 
     def wake(self) -> None:
         """There is work."""
         self._work.set()
 
-    async def run(self) -> None:
+    async def run(self, model: Model) -> None:
         """Tick until cancelled. What waits when it ends, however it ends, is answered."""
         try:
             while True:
                 await self._work.wait()
                 self._work.clear()
-                while (work := self._model.take()) is not None:
-                    await self._tick(work)
+                await self._tick_all(model)
         finally:
-            self._model.abandon(Refusal(Reason.DRAINING, "the server has stopped"))
+            model.abandon(Refusal(Reason.DRAINING, "the server has stopped"))
 
-    async def _tick(self, work: Work) -> None:
-        for alone in self._model.finish(work, await self._compute(work)):
+    async def _tick_all(self, model: Model) -> None:
+        while (batch := rounds.take(model)) is not None:
+            work = rounds.gather(model, batch)
+            if model.costs.expected_s(batch.rows, batch.steps) <= self._max_stall_s:
+                result = rounds.compute(model, work)
+            else:
+                loop = asyncio.get_running_loop()
+                result = await loop.run_in_executor(self._executor, rounds.compute, model, work)
+            if result.failure is not None and batch.rows == 1:
+                log_failure(model, work, result)
+            rounds.finish(model, work, result)
+            # Whoever was answered just now may join the next batch.
             await asyncio.sleep(0)
-            self._model.finish(alone, await self._compute(alone))
-        # Whoever was answered just now may join the next batch.
-        await asyncio.sleep(0)
 
-    async def _compute(self, work: Work) -> Result:
-        if self._model.expected_s(work.batch) <= MAX_LOOP_STALL_S:
-            result = self._model.compute(work)
-        else:
-            loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self._executor, self._model.compute, work)
-        if result.failure is not None and len(work.batch.rows) == 1:
-            logger.error(
-                "%s failed on a chunk of session %s at step %d",
-                self._model.spec.name,
-                work.batch.rows[0].session_id,
-                work.batch.rows[0].index,
-                exc_info=result.failure,
-            )
-        return result
+
+def log_failure(model: Model, work: rounds.Work, result: rounds.Result) -> None:
+    """Why a row failed, for the log alone."""
+    batch = work.batch
+    session = (batch.chunks[0] if batch.chunks else batch.generations[0]).session
+    logger.error(
+        "%s failed on session %s at step %d",
+        model.spec.name,
+        session.id[:6],
+        session.steps,
+        exc_info=result.failure,
+    )

@@ -4,12 +4,16 @@ Never a label for a session: the number of series depends on the models and the 
 """
 
 import platform
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import start_http_server
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 import rnnserve
 from rnnserve.engine.meter import Cause
@@ -20,6 +24,47 @@ LATENCY_BUCKETS_S = (
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
 ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Tally(Collector):
+    """A histogram by model, for what is told a batch at a time.
+
+    prometheus_client's own takes a lock and looks at every bucket for each value: 2.4 us a step for
+    the two latencies of one, where this takes 0.3.
+    """
+
+    def __init__(self, name: str, help_text: str, buckets: tuple[float, ...]) -> None:
+        self._name = name
+        self._help = help_text
+        self._buckets = buckets
+        self._counts: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def expect(self, model: str) -> None:
+        """Show this model from the beginning, as zeros."""
+        self._counts[model] = [0] * (len(self._buckets) + 1)
+        self._sums[model] = 0.0
+
+    def observe(self, model: str, values: Sequence[float]) -> None:
+        """Count values of one model."""
+        counts, buckets = self._counts[model], self._buckets
+        last, place = -1.0, 0
+        for value in values:
+            # Steps of one frame arrived together and are answered together.
+            if value != last:
+                last, place = value, bisect_left(buckets, value)
+            counts[place] += 1
+        self._sums[model] += sum(values)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(self._name, self._help, labels=["model"])
+        for model, counts in self._counts.items():
+            below, cumulative = 0, []
+            for bound, count in zip((*self._buckets, "+Inf"), tuple(counts), strict=True):
+                below += count
+                cumulative.append((str(bound), below))
+            family.add_metric([model], cumulative, self._sums[model])
+        yield family
 
 
 class Metrics:
@@ -48,8 +93,10 @@ class Metrics:
         PlatformCollector(registry=self.registry)
 
     def _latencies(self) -> None:
-        def histogram(name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, help_text, ["model"], buckets=buckets, registry=self.registry)
+        def histogram(name: str, help_text: str, buckets: tuple[float, ...]) -> Tally:
+            tally = Tally(name, help_text, buckets)
+            self.registry.register(tally)
+            return tally
 
         self._queue = histogram(
             "rnnserve_queue_seconds",
@@ -99,7 +146,7 @@ class Metrics:
     def expect(self, model: str) -> None:
         """Show this model's series from the beginning, as zeros."""
         for metric in (self._queue, self._run, self._step, self._rows, self._block):
-            metric.labels(model)
+            metric.expect(model)
         for count in (self._opened, self._steps, self._resent, self._tokens):
             count.labels(model)
         self._sessions.labels(model)
@@ -117,14 +164,16 @@ class Metrics:
         self._sessions.labels(model).dec()
 
     def ran(self, model: str, rows: int, steps: int, run_s: float) -> None:
-        self._run.labels(model).observe(run_s)
-        self._rows.labels(model).observe(rows)
-        self._block.labels(model).observe(steps)
+        self._run.observe(model, (run_s,))
+        self._rows.observe(model, (rows,))
+        self._block.observe(model, (steps,))
 
-    def answered(self, model: str, steps: int, queue_s: float, whole_s: float) -> None:
+    def answered(
+        self, model: str, steps: int, queue_s: Sequence[float], whole_s: Sequence[float]
+    ) -> None:
         self._steps.labels(model).inc(steps)
-        self._queue.labels(model).observe(queue_s)
-        self._step.labels(model).observe(whole_s)
+        self._queue.observe(model, queue_s)
+        self._step.observe(model, whole_s)
 
     def resent(self, model: str) -> None:
         self._resent.labels(model).inc()

@@ -9,17 +9,18 @@ import contextlib
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from rnnserve.engine.audit import audit
+from rnnserve.engine.backlog import Backlog, BacklogLimits
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.meter import Cause
-from rnnserve.engine.model import Model
 from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
-from rnnserve.engine.ticker import Ticker
 from rnnserve.errors import OperatorError
 from rnnserve.ops.loading import Loaded, load
 from rnnserve.ops.metrics import Metrics
@@ -46,19 +47,23 @@ class Server:
         """Load the models. Raises OperatorError when there is nothing to serve."""
         self._settings = settings
         self._metrics = Metrics()
-        loaded = load(settings, self._metrics)
         self._executor = ThreadPoolExecutor(thread_name_prefix="run")
-        self._tickers = {
-            name: Ticker(model, self._executor) for name, model in loaded.models.items()
-        }
+        backlog = Backlog(BacklogLimits(settings.max_waiting_steps, settings.max_waiting_bytes))
+        loaded = load(settings, backlog, self._metrics, self._executor)
+        self._tickers = loaded.tickers
         for name in loaded.models:
             self._metrics.expect(name)
         self.engine = Engine(
             loaded.models,
-            table=TableLimits(settings.max_sessions, settings.idle_timeout_s),
+            table=TableLimits(
+                settings.max_sessions,
+                settings.max_carry_bytes,
+                settings.idle_timeout_s,
+                settings.max_life_s,
+            ),
             sessions=SessionLimits(max_chunk_steps=settings.max_chunk_steps),
+            backlog=backlog,
             meter=self._metrics,
-            wake=self._wake,
         )
         self._servicer = self._build_servicer(loaded)
         self._health = health.aio.HealthServicer()
@@ -74,7 +79,10 @@ class Server:
             metrics_port = self._metrics.serve(self._settings.host, self._settings.metrics_port)
         except OSError as error:
             raise OperatorError(f"--metrics-port {self._settings.metrics_port}: {error}") from None
-        tasks = [asyncio.create_task(ticker.run()) for ticker in self._tickers.values()]
+        tasks = [
+            asyncio.create_task(ticker.run(self.engine.models[name]))
+            for name, ticker in self._tickers.items()
+        ]
         tasks.append(asyncio.create_task(self._look_after()))
         try:
             await grpc_server.start()
@@ -99,15 +107,13 @@ class Server:
             metrics_port.close()
         logger.info("stopped")
 
-    def _wake(self, model: Model) -> None:
-        self._tickers[model.spec.name].wake()
-
     def _build_servicer(self, loaded: Loaded) -> Servicer:
         operations = Operations(self.engine, self._settings.max_frame_bytes)
         return Servicer(
             Streams(operations),
             Generations(self.engine, loaded.tokenizers),
             Catalogue(loaded.entries, loaded.broken),
+            partial(audit, self.engine),
             self._metrics,
         )
 
@@ -128,7 +134,7 @@ class Server:
                 ("grpc.compression_enabled_algorithms_bitset", 1),
             ]
         )
-        register(self._servicer, server)
+        register(self._servicer, server, self._settings.max_frame_bytes)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

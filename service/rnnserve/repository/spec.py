@@ -49,10 +49,20 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     carry: tuple[CarrySpec, ...]
 
-    @property
+    @cached_property
     def carry_bytes(self) -> int:
         """Bytes that one session keeps from step to step."""
         return sum(entry.row_bytes for entry in self.carry)
+
+    @cached_property
+    def reply_bytes(self) -> int:
+        """Bytes that one step gives."""
+        return sum(tensor.step_bytes for tensor in self.outputs)
+
+    @cached_property
+    def step_bytes(self) -> int:
+        """Bytes that one step takes and gives."""
+        return sum(tensor.step_bytes for tensor in self.inputs) + self.reply_bytes
 
     @property
     def predicts_tokens(self) -> bool:

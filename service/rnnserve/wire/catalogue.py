@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rnnserve.engine.costs import Costs
 from rnnserve.engine.engine import unknown_model
 from rnnserve.repository.spec import ModelSpec
 from rnnserve.repository.tree import BrokenModel
@@ -18,6 +19,8 @@ class Entry:
     fingerprint: str
     card_json: str
     tokenizer_json: str
+    costs: Costs
+    max_stall_s: float
 
 
 class Catalogue:
@@ -44,6 +47,7 @@ class Catalogue:
             raise unknown_model(name, version)
         description = _description(entry)
         description.tokenizer_json = entry.tokenizer_json
+        description.costs.CopyFrom(_costs(entry))
         return description
 
 
@@ -58,4 +62,22 @@ def _description(entry: Entry) -> v1.ModelDescription:
         has_tokenizer=bool(entry.tokenizer_json),
         fingerprint=entry.fingerprint,
         card_json=entry.card_json,
+    )
+
+
+def _costs(entry: Entry) -> v1.Costs:
+    costs = entry.costs
+    longest_steps = max(cost.steps for cost in costs.grid)
+    return v1.Costs(
+        runs=(
+            v1.Cost(
+                rows=cost.rows, steps=cost.steps, run_us=cost.run_s * 1e6, measured=cost.measured
+            )
+            for cost in costs.grid
+        ),
+        max_rows=costs.max_rows,
+        alone_block_steps=costs.block_steps(1, longest_steps),
+        full_block_steps=costs.block_steps(costs.max_rows, longest_steps),
+        max_stall_us=entry.max_stall_s * 1e6,
+        max_block_us=costs.max_block_s * 1e6,
     )

@@ -1,37 +1,29 @@
-"""Generation on the server: a session of its own, stepped with the tokens drawn from it."""
+"""Generation on the server, as calls: whose session, which prompt, and the tokens' way out."""
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from rnnserve.engine.chunk import Reply
 from rnnserve.engine.engine import Engine
+from rnnserve.engine.generation import Audience
 from rnnserve.engine.model import Model
-from rnnserve.engine.sampling import MAX_TOKENS, Sampler, Sampling, StopGate
-from rnnserve.engine.session import Session
+from rnnserve.engine.sampling import MAX_TOKENS, Sampling
+from rnnserve.engine.table import Entry
 from rnnserve.errors import Reason, Refusal
-from rnnserve.repository.tokenizer import Tokenizer
+from rnnserve.repository.tokenizer import Decoder, Tokenizer
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.guard import Context
-from rnnserve.wire.outbox import Outbox
+from rnnserve.wire.pieces import Pieces
 
 MAX_PROMPT_CHARACTERS = 65_536
-"""Encoding is done on the loop; this much takes tens of milliseconds."""
-MAX_UNSENT_TOKENS = 256
-"""Tokens made ahead of a client that reads slowly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A token and the text that became certain with it; at the end, the end."""
-
-    token: int | None
-    text: str
-    end: v1.GenerateEnd | None = None
+LOOP_PROMPT_CHARACTERS = 2_048
+"""A longer text is encoded in a thread: the loop is everybody's."""
+PACE_S, MAX_PACE_S = 150e-6, 0.010
+"""A message costs the server about as much as eight tokens. So where many generate, each waits
+before its next message, this long for every one of them, and no longer than the second figure; the
+tokens made meanwhile travel together. The first token goes at once."""
 
 
 class Generations:
@@ -40,62 +32,109 @@ class Generations:
     def __init__(self, engine: Engine, tokenizers: dict[str, Tokenizer]) -> None:
         self._engine = engine
         self._tokenizers = tokenizers
-        self._outboxes: set[Outbox[Piece]] = set()
+        self._open: set[Pieces] = set()
 
     async def serve(self, request: v1.GenerateRequest, context: Context) -> None:
         """Send tokens as they are made; those made during a write travel together.
 
-        Raises Refusal: what opening raises, cannot_generate, empty_chunk, bad_sampling,
-        value_out_of_range.
+        Raises Refusal: what opening and a session's look-up raise, session_busy, cannot_generate,
+        empty_chunk, bad_sampling, value_out_of_range.
         """
-        model = self._engine.model(request.model, request.version)
-        prompt = self._prompt(model, request)
+        model = self._model(request)
         sampling = read_sampling(request.sampling)
-        session, _ = self._engine.open(request.model, request.version, held=True)
-        outbox: Outbox[Piece] = Outbox(MAX_UNSENT_TOKENS)
-        self._outboxes.add(outbox)
-        maker = asyncio.create_task(
-            _finishing(partial(self._draw_all, model, session, prompt, sampling, outbox), outbox)
-        )
+        prompt = await self._prompt(model, request)
+        entry = self._entry(request, model)
+        pieces = Pieces(sampling, self._decoder(model))
+        audience = Audience(pieces.token, pieces.ended)
+        self._open.add(pieces)
         try:
-            while pieces := await outbox.take():
-                await context.write(reply_of(pieces))
+            generation = self._engine.generate(
+                entry, prompt, sampling, audience, feed_last=bool(request.session_id)
+            )
+            pieces.on_room = generation.resume
+            try:
+                await self._send(pieces, entry, len(prompt), request, context)
+            finally:
+                generation.leave()
         finally:
-            self._outboxes.discard(outbox)
-            self._engine.discard(session.id)
-            maker.cancel()
-            await asyncio.gather(maker, return_exceptions=True)
+            self._open.discard(pieces)
+            if not request.session_id or (request.fork and not pieces.told_end):
+                # Nobody else knows its id.
+                self._discard(entry, pieces)
 
     def cut(self, refusal: Refusal) -> None:
         """End every generation; what is ready is still written."""
-        for outbox in self._outboxes:
-            outbox.fail(refusal)
+        for pieces in self._open:
+            pieces.fail(refusal)
 
-    def _prompt(self, model: Model, request: v1.GenerateRequest) -> np.ndarray:
-        """The prompt's tokens (T,), T >= 1."""
+    async def _send(
+        self,
+        pieces: Pieces,
+        entry: Entry,
+        prompt_tokens: int,
+        request: v1.GenerateRequest,
+        context: Context,
+    ) -> None:
+        while True:
+            reply = await pieces.take()
+            if reply.HasField("end"):
+                reply.end.prompt_tokens = prompt_tokens
+                if request.session_id:
+                    reply.end.session_id = entry.session.id
+                    reply.end.index = entry.session.steps
+                await context.write(reply)
+                pieces.told_end = True
+                return
+            await context.write(reply)
+            if len(self._open) > 2:
+                await asyncio.sleep(min(MAX_PACE_S, PACE_S * len(self._open)))
+
+    def _model(self, request: v1.GenerateRequest) -> Model:
+        if request.session_id:
+            model = self._engine.session(request.session_id).model
+            if request.model and model is not self._engine.model(request.model, request.version):
+                raise Refusal(
+                    Reason.UNKNOWN_MODEL, f"the session is one of {model.spec.name}", field="model"
+                )
+        else:
+            model = self._engine.model(request.model, request.version)
         if not model.spec.predicts_tokens:
             raise Refusal(
                 Reason.CANNOT_GENERATE,
                 f"{model.spec.name} doesn't take a token and give a score for each token",
             )
-        tensor = model.spec.inputs[0]
+        return model
+
+    def _entry(self, request: v1.GenerateRequest, model: Model) -> Entry:
+        """The session to be moved: the request's, a fork of it, or one of the call's own."""
+        if not request.session_id:
+            return self._engine.open(model, held=True)
+        # The prompt's encoding may have taken a while.
+        entry = self._engine.session(request.session_id)
+        return self._engine.fork_now(entry) if request.fork else entry
+
+    def _discard(self, entry: Entry, pieces: Pieces) -> None:
+        """Close the session now or, while its last run is under way, right after it."""
+        discard = partial(self._engine.discard, entry.session.id)
+        if entry.session.generating:
+            pieces.on_end = discard
+        else:
+            discard()
+
+    def _decoder(self, model: Model) -> Decoder | None:
         tokenizer = self._tokenizers.get(model.spec.name)
+        return tokenizer.decoder() if tokenizer else None
+
+    async def _prompt(self, model: Model, request: v1.GenerateRequest) -> np.ndarray:
+        """The prompt's tokens (T,); only a session that goes on may have none."""
+        tensor = model.spec.inputs[0]
         if request.WhichOneof("prompt") == "text":
-            if tokenizer is None:
-                raise Refusal(
-                    Reason.CANNOT_GENERATE,
-                    f"{model.spec.name} has no tokenizer: send the prompt as tokens",
-                )
-            if len(request.text) > MAX_PROMPT_CHARACTERS:
-                raise Refusal(
-                    Reason.CHUNK_TOO_LONG,
-                    f"a prompt of {len(request.text)} characters; at most {MAX_PROMPT_CHARACTERS}",
-                    limit=MAX_PROMPT_CHARACTERS,
-                )
-            ids = tokenizer.encode(request.text)
+            ids = await self._encode(model, request.text)
         else:
             ids = list(request.tokens.ids)
         if not ids:
+            if request.session_id:
+                return np.zeros(0, tensor.dtype)
             raise Refusal(Reason.EMPTY_CHUNK, "the prompt needs at least one token")
         assert tensor.high is not None
         if not 0 <= min(ids) <= max(ids) < tensor.high:
@@ -107,67 +146,27 @@ class Generations:
             )
         return np.array(ids, tensor.dtype)
 
-    async def _draw_all(
-        self,
-        model: Model,
-        session: Session,
-        prompt: np.ndarray,
-        sampling: Sampling,
-        outbox: Outbox[Piece],
-    ) -> None:
+    async def _encode(self, model: Model, text: str) -> list[int]:
         tokenizer = self._tokenizers.get(model.spec.name)
-        decoder = tokenizer.decoder() if tokenizer else None
-        sampler, gate = Sampler(sampling), StopGate(sampling.stop)
-        limit = session.limits.max_chunk_steps
-        for start in range(0, len(prompt), limit):
-            logits = await self._step(session, prompt[start : start + limit])  # (V,)
-        made = 0
-        while made < sampling.max_tokens and not gate.stopped:
-            token = sampler.draw(logits)
-            made += 1
-            self._engine.meter.generated(model.spec.name, 1)
-            await outbox.room()
-            outbox.promise()
-            outbox.put(Piece(token, gate.push(decoder.push(token) if decoder else "")))
-            if made < sampling.max_tokens and not gate.stopped:
-                logits = await self._step(session, np.array([token], prompt.dtype))
-        rest = "" if gate.stopped or decoder is None else gate.push(decoder.flush())
-        end = v1.GenerateEnd(
-            cause=v1.GenerateEnd.STOP_TEXT if gate.stopped else v1.GenerateEnd.MAX_TOKENS,
-            prompt_tokens=len(prompt),
-            generated_tokens=made,
-            seed=sampling.seed,
-        )
-        outbox.promise()
-        outbox.put(Piece(None, rest + gate.flush(), end))
-
-    async def _step(self, session: Session, tokens: np.ndarray) -> np.ndarray:
-        """Take the tokens (T,); return the logits (V,) after the last."""
-        answered: asyncio.Future[Reply | Refusal] = asyncio.get_running_loop().create_future()
-
-        def listener(outcome: Reply | Refusal) -> None:
-            if not answered.done():
-                answered.set_result(outcome)
-
-        self._engine.step(session.id, session.steps, (tokens,), listener)
-        outcome = await answered
-        if isinstance(outcome, Refusal):
-            raise outcome
-        logits: np.ndarray = outcome.outputs[0][-1]
-        return logits
-
-
-async def _finishing(draw: Callable[[], Awaitable[None]], outbox: Outbox[Piece]) -> None:
-    """Let the writer know how the drawing ended, whichever way it did."""
-    try:
-        await draw()
-    except Exception as error:
-        outbox.fail(error)
-    outbox.finish()
+        if tokenizer is None:
+            raise Refusal(
+                Reason.CANNOT_GENERATE,
+                f"{model.spec.name} has no tokenizer: send the prompt as tokens",
+            )
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            raise Refusal(
+                Reason.CHUNK_TOO_LONG,
+                f"a prompt of {len(text)} characters; at most {MAX_PROMPT_CHARACTERS}",
+                limit=MAX_PROMPT_CHARACTERS,
+            )
+        if len(text) <= LOOP_PROMPT_CHARACTERS:
+            return tokenizer.encode(text)
+        return await asyncio.to_thread(tokenizer.encode, text)
 
 
 def read_sampling(message: v1.Sampling) -> Sampling:
     """The request's sampling with the defaults filled in. Raises Refusal (bad_sampling)."""
+    penalty = message.repetition_penalty if message.HasField("repetition_penalty") else 1.0
     return Sampling(
         seed=message.seed if message.HasField("seed") else secrets.randbits(32),
         max_tokens=message.max_tokens or MAX_TOKENS,
@@ -175,13 +174,7 @@ def read_sampling(message: v1.Sampling) -> Sampling:
         top_k=message.top_k,
         top_p=message.top_p if message.HasField("top_p") else 1.0,
         stop=tuple(message.stop),
-    )
-
-
-def reply_of(pieces: list[Piece]) -> v1.GenerateReply:
-    """Pieces that are ready together, as one message."""
-    return v1.GenerateReply(
-        tokens=(piece.token for piece in pieces if piece.token is not None),
-        text="".join(piece.text for piece in pieces),
-        end=pieces[-1].end,
+        stop_tokens=tuple(message.stop_tokens),
+        repetition_penalty=penalty,
+        logprobs=message.logprobs,
     )

@@ -5,6 +5,7 @@ with the exception's text. Here they become `Malformed`, and the servicer refuse
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -27,14 +28,23 @@ class Malformed:
     """Stands for bytes that are not the message the contract says."""
 
 
-def register(servicer: object, server: grpc.aio.Server) -> None:
+@dataclass(frozen=True)
+class Oversized:
+    """A frame over the limit, to be refused operation by operation."""
+
+    frame: rnnserve_pb2.OperationFrame
+    size_bytes: int
+    limit_bytes: int
+
+
+def register(servicer: object, server: grpc.aio.Server, max_frame_bytes: int) -> None:
     """Serve every method of the contract with the servicer's method of that name."""
     handlers = {}
     for method in SERVICE.methods:
         handler = _HANDLERS[method.client_streaming, method.server_streaming]
         handlers[method.name] = handler(
             getattr(servicer, method.name),
-            request_deserializer=_parser(GetMessageClass(method.input_type)),
+            request_deserializer=_parser(GetMessageClass(method.input_type), max_frame_bytes),
             response_serializer=GetMessageClass(method.output_type).SerializeToString,
         )
     generic = grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
@@ -47,11 +57,15 @@ def well_formed(message: Any) -> None:
         raise Refusal(Reason.MALFORMED, "the bytes are not a message of this method")
 
 
-def _parser(kind: Any) -> Callable[[bytes], Any]:
+def _parser(kind: Any, max_frame_bytes: int) -> Callable[[bytes], Any]:
     def parse(data: bytes) -> Any:
         try:
-            return kind.FromString(data)
+            message = kind.FromString(data)
         except DecodeError:
             return Malformed()
+        # Here the size costs nothing; a message would be encoded again to tell it.
+        if len(data) > max_frame_bytes and kind is rnnserve_pb2.OperationFrame:
+            return Oversized(message, len(data), max_frame_bytes)
+        return message
 
     return parse

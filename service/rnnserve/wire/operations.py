@@ -1,21 +1,22 @@
 """One operation of a frame, applied to the engine; its answer as an event."""
 
-from collections.abc import Callable
+import math
 from functools import partial
 
-from rnnserve.engine.chunk import Reply
-from rnnserve.engine.engine import Engine
-from rnnserve.engine.model import Model
-from rnnserve.engine.session import Session
+from rnnserve.engine import initial
+from rnnserve.engine.chunk import Chunk
+from rnnserve.engine.engine import MAX_FORKS, Engine
+from rnnserve.engine.slots import Rows
+from rnnserve.engine.table import Entry
 from rnnserve.errors import Reason, Refusal
+from rnnserve.repository.spec import ModelSpec
 from rnnserve.v1 import rnnserve_pb2 as v1
+from rnnserve.wire.answers import Answers
 from rnnserve.wire.status import internal, status_of
-from rnnserve.wire.tensors import decode, encode, tensor_message
+from rnnserve.wire.tensors import carry_message, check, tensor_message
 
 MAX_FRAME_OPERATIONS = 1024
-
-Answer = Callable[[v1.Event], None]
-"""Called exactly once for every operation, now or later."""
+"""Each of them costs an answer, and the loop is everybody's."""
 
 
 class Operations:
@@ -24,102 +25,174 @@ class Operations:
     def __init__(self, engine: Engine, max_frame_bytes: int) -> None:
         self._engine = engine
         self._max_frame_bytes = max_frame_bytes
+        self._kinds = {
+            "step": self._step,
+            "open": self._open,
+            "close": self._close,
+            "reset": self._reset,
+            "fork": self._fork,
+            "export": self._export,
+            "import_blob": self._import,
+        }
 
     def apply_frame(
-        self, frame: v1.OperationFrame, answer: Callable[[int, v1.Event], None]
+        self, frame: v1.OperationFrame, answers: Answers, timeout_s: float = math.inf
     ) -> None:
-        """Start every operation of a frame, in order; a frame that is too large starts none.
+        """Start every operation of a frame, in order.
 
-        `answer` is called with an operation's place in the frame and its event.
+        `timeout_s`: how long the answers are of use to the caller.
         """
-        size_bytes = frame.ByteSize()
-        if size_bytes <= self._max_frame_bytes:
-            for place, operation in enumerate(frame.operations):
-                self._apply(operation, partial(answer, place))
-            return
-        refusal = Refusal(
-            Reason.FRAME_TOO_LARGE,
-            f"a frame of {size_bytes} bytes; at most {self._max_frame_bytes}",
-            limit=self._max_frame_bytes,
-        )
         for place, operation in enumerate(frame.operations):
-            answer(place, self._refused(operation.id, refusal))
-
-    def check_count(self, frame: v1.OperationFrame) -> None:
-        """Refuse a whole frame of too many operations (frame_too_large).
-
-        Each of them would cost an answer, and the loop is everybody's.
-        """
-        if len(frame.operations) > MAX_FRAME_OPERATIONS:
-            raise Refusal(
-                Reason.FRAME_TOO_LARGE,
-                f"a frame of {len(frame.operations)} operations; at most {MAX_FRAME_OPERATIONS}",
-                limit=MAX_FRAME_OPERATIONS,
-            )
-
-    def _apply(self, operation: v1.Operation, answer: Answer) -> None:
-        try:
-            match operation.WhichOneof("kind"):
-                case "step":
-                    self._step(operation, answer)
-                case "open":
-                    answer(self._open(operation))
-                case "close":
-                    self._close(operation, answer)
-                case _:
+            kind = operation.WhichOneof("kind")
+            try:
+                if kind == "step":
+                    self._step(operation, answers, place, timeout_s)
+                elif kind is None:
                     raise Refusal(Reason.MISSING_FIELD, "an operation without a kind", field="kind")
-        except Refusal as refusal:
-            answer(self._refused(operation.id, refusal))
-        except Exception as error:
-            answer(self._refused(operation.id, internal(error)))
+                else:
+                    self._kinds[kind](operation, answers, place, timeout_s)
+            except Exception as error:
+                self._refused(operation.id, answers, place, error)
 
-    def _open(self, operation: v1.Operation) -> v1.Event:
-        session, model = self._engine.open(operation.open.model, operation.open.version)
+    def refuse_frame(self, frame: v1.OperationFrame, answers: Answers, refusal: Refusal) -> None:
+        """Answer every operation with the refusal; none is started."""
+        for place, operation in enumerate(frame.operations):
+            self._refused(operation.id, answers, place, refusal)
+
+    def _step(
+        self, operation: v1.Operation, answers: Answers, place: int, timeout_s: float
+    ) -> None:
+        step = operation.step
+        entry = self._engine.session(step.session_id)
+        inputs = check(entry.model.spec, step)
+        if step.timeout_us:
+            timeout_s = min(timeout_s, step.timeout_us / 1e6)
+        listener = partial(self._stepped, operation.id, answers, place)
+        self._engine.step(entry, step.index, inputs, listener, timeout_s)
+
+    def _stepped(
+        self, operation_id: int, answers: Answers, place: int, outcome: Chunk | Refusal
+    ) -> None:
+        if isinstance(outcome, Refusal):
+            self._refused(operation_id, answers, place, outcome)
+            return
+        assert outcome.answer is not None
+        event = answers.event(place)
+        event.id = operation_id
+        stepped = event.stepped
+        stepped.index = outcome.index
+        stepped.outputs.extend(outcome.answer)
+        answers.filled(sum(map(len, outcome.answer)))
+
+    def _open(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+        model = self._engine.model(operation.open.model, operation.open.version)
+        carry = read_carry(model.spec, operation.open.carry)
+        self._opened(operation.id, answers, place, self._engine.open(model, carry))
+
+    def _import(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+        message = operation.import_blob
+        model = self._engine.model(message.model, message.version)
+        self._opened(operation.id, answers, place, self._engine.restore(model, message.blob))
+
+    def _opened(self, operation_id: int, answers: Answers, place: int, entry: Entry) -> None:
+        session, spec = entry.session, entry.model.spec
         try:
-            return self._opened(operation.id, session, model)
+            opened = v1.Opened(
+                session_id=session.id,
+                version=spec.version,
+                inputs=map(tensor_message, spec.inputs),
+                outputs=map(tensor_message, spec.outputs),
+                carry=map(carry_message, spec.carry),
+                limits=self._limits(entry),
+                index=session.steps,
+            )
         except Exception:
             self._engine.discard(session.id)
             raise
+        event = answers.event(place)
+        event.id = operation_id
+        event.opened.CopyFrom(opened)
+        answers.filled(opened.ByteSize())
 
-    def _opened(self, operation_id: int, session: Session, model: Model) -> v1.Event:
-        table = self._engine.table.limits
-        return v1.Event(
-            id=operation_id,
-            opened=v1.Opened(
-                session_id=session.id,
-                version=model.spec.version,
-                inputs=map(tensor_message, model.spec.inputs),
-                outputs=map(tensor_message, model.spec.outputs),
-                limits=v1.Limits(
-                    max_chunk_steps=session.limits.max_chunk_steps,
-                    max_pending_chunks=session.limits.max_pending_chunks,
-                    kept_replies=session.limits.kept_replies,
-                    idle_timeout_s=table.idle_timeout_s,
-                    max_frame_bytes=self._max_frame_bytes,
-                ),
-            ),
+    def _limits(self, entry: Entry) -> v1.Limits:
+        table, session = self._engine.table.limits, entry.session.limits
+        return v1.Limits(
+            max_chunk_steps=session.max_chunk_steps,
+            max_pending_chunks=session.max_pending_chunks,
+            kept_replies=session.kept_replies,
+            idle_timeout_s=table.idle_timeout_s,
+            max_life_s=table.max_life_s,
+            max_frame_bytes=self._max_frame_bytes,
+            max_frame_operations=MAX_FRAME_OPERATIONS,
+            max_forks=MAX_FORKS,
         )
 
-    def _step(self, operation: v1.Operation, answer: Answer) -> None:
-        step = operation.step
-        _, model = self._engine.session(step.session_id)
-        inputs = decode(model.spec, step)
-        listener = partial(self._stepped, operation.id, answer)
-        self._engine.step(step.session_id, step.index, inputs, listener)
+    def _close(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+        def told(outcome: int | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._refused(operation.id, answers, place, outcome)
+                return
+            self._answer(answers, place, v1.Event(id=operation.id, closed=v1.Closed(steps=outcome)))
 
-    def _stepped(self, operation_id: int, answer: Answer, outcome: Reply | Refusal) -> None:
-        if isinstance(outcome, Refusal):
-            answer(self._refused(operation_id, outcome))
-            return
-        stepped = v1.Stepped(index=outcome.index, outputs=encode(outcome.outputs))
-        answer(v1.Event(id=operation_id, stepped=stepped))
+        self._engine.close(self._engine.session(operation.close.session_id), told)
 
-    def _close(self, operation: v1.Operation, answer: Answer) -> None:
-        def closed(session: Session) -> None:
-            answer(v1.Event(id=operation.id, closed=v1.Closed(steps=session.steps)))
+    def _reset(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+        def told(outcome: int | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._refused(operation.id, answers, place, outcome)
+                return
+            was_reset = v1.WasReset(index=outcome)
+            self._answer(answers, place, v1.Event(id=operation.id, was_reset=was_reset))
 
-        self._engine.close(operation.close.session_id, closed)
+        reset = operation.reset
+        entry = self._engine.session(reset.session_id)
+        carry = read_carry(entry.model.spec, reset.carry)
+        self._engine.reset(entry, reset.index, carry, told)
 
-    def _refused(self, operation_id: int, refusal: Refusal) -> v1.Event:
+    def _fork(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+        def told(outcome: tuple[list[str], int] | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._refused(operation.id, answers, place, outcome)
+                return
+            ids, index = outcome
+            forked = v1.Forked(session_ids=ids, index=index)
+            self._answer(answers, place, v1.Event(id=operation.id, forked=forked))
+
+        fork = operation.fork
+        index = fork.index if fork.HasField("index") else None
+        self._engine.fork(self._engine.session(fork.session_id), fork.count or 1, index, told)
+
+    def _export(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+        def told(outcome: tuple[bytes, int] | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._refused(operation.id, answers, place, outcome)
+                return
+            blob, index = outcome
+            exported = v1.Exported(blob=blob, index=index)
+            self._answer(answers, place, v1.Event(id=operation.id, exported=exported))
+
+        export = operation.export
+        index = export.index if export.HasField("index") else None
+        self._engine.export(self._engine.session(export.session_id), index, told)
+
+    def _refused(self, operation_id: int, answers: Answers, place: int, error: Exception) -> None:
+        refusal = error if isinstance(error, Refusal) else internal(error)
         self._engine.meter.refused(refusal.reason)
-        return v1.Event(id=operation_id, error=status_of(refusal))
+        self._answer(answers, place, v1.Event(id=operation_id, error=status_of(refusal)))
+
+    def _answer(self, answers: Answers, place: int, event: v1.Event) -> None:
+        answers.event(place).CopyFrom(event)
+        answers.filled(event.ByteSize())
+
+
+def read_carry(spec: ModelSpec, message: v1.InitialCarry) -> Rows | None:
+    """What a session is to begin with; None: zeros. Raises Refusal (bad_carry)."""
+    match message.WhichOneof("kind"):
+        case "given":
+            return initial.given(spec, message.given.tensors)
+        case "random":
+            random = message.random
+            scale = random.scale if random.HasField("scale") else 1.0
+            return initial.random(spec, random.seed, scale)
+        case _:
+            return None

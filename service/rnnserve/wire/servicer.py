@@ -1,7 +1,8 @@
 """rnnserve.v1.RnnServe: each call handed to the file that knows about it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
+from rnnserve.engine.audit import Audit
 from rnnserve.engine.meter import Meter
 from rnnserve.errors import Reason, Refusal
 from rnnserve.v1 import rnnserve_pb2 as v1
@@ -17,11 +18,17 @@ class Servicer(RnnServeServicer):
     """The native API."""
 
     def __init__(
-        self, streams: Streams, generations: Generations, catalogue: Catalogue, meter: Meter
+        self,
+        streams: Streams,
+        generations: Generations,
+        catalogue: Catalogue,
+        audit: Callable[[], Audit],
+        meter: Meter,
     ) -> None:
         self._streams = streams
         self._generations = generations
         self._catalogue = catalogue
+        self._audit = audit
         self._meter = meter
 
     def cut(self) -> None:
@@ -38,8 +45,7 @@ class Servicer(RnnServeServicer):
 
     async def Exchange(self, request: v1.OperationFrame, context: Context) -> v1.EventFrame:
         async with guarded(context, self._meter):
-            well_formed(request)
-            return await self._streams.exchange(request)
+            return await self._streams.exchange(request, context)
 
     async def Generate(  # type: ignore[override]
         self, request: v1.GenerateRequest, context: Context
@@ -60,3 +66,14 @@ class Servicer(RnnServeServicer):
         async with guarded(context, self._meter):
             well_formed(request)
             return self._catalogue.describe(request.model, request.version)
+
+    async def Audit(self, request: v1.AuditRequest, context: Context) -> v1.AuditReply:
+        async with guarded(context, self._meter):
+            found = self._audit()
+            return v1.AuditReply(
+                problems=found.problems,
+                sessions=found.sessions,
+                waiting_steps=found.waiting_steps,
+                waiting_bytes=found.waiting_bytes,
+                generations=found.generations,
+            )

@@ -1,19 +1,22 @@
 """The bidirectional stream of frames, and its unary twin."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
-from rnnserve.errors import Refusal
+from rnnserve.errors import Reason, Refusal
 from rnnserve.v1 import rnnserve_pb2 as v1
+from rnnserve.wire.answers import Answers, ExchangeAnswers, StreamAnswers
 from rnnserve.wire.guard import Context
-from rnnserve.wire.methods import well_formed
-from rnnserve.wire.operations import Operations
-from rnnserve.wire.outbox import Outbox
+from rnnserve.wire.methods import Oversized, well_formed
+from rnnserve.wire.operations import MAX_FRAME_OPERATIONS, Operations
 
 MAX_UNDER_WAY = 4096
 """Operations of one stream that were read and whose answers are not written yet."""
-MAX_EVENTS_BYTES = 1 << 20
-"""Answers that are ready together travel together, up to about this size."""
+MAX_UNREAD_BYTES = 8 << 20
+"""Answers of one stream that are ready and not written: beyond it nothing more is read."""
+
+Frame = v1.OperationFrame | Oversized
 
 
 class Streams:
@@ -21,64 +24,71 @@ class Streams:
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
-        self._outboxes: set[Outbox[v1.Event]] = set()
+        self._open: set[StreamAnswers] = set()
 
-    async def serve(self, frames: AsyncIterator[v1.OperationFrame], context: Context) -> None:
+    async def serve(self, frames: AsyncIterator[Frame], context: Context) -> None:
         """Read, apply and answer until the client has said all and has all its answers."""
-        outbox: Outbox[v1.Event] = Outbox(MAX_UNDER_WAY)
-        self._outboxes.add(outbox)
-        reader = asyncio.create_task(self._read(frames, outbox))
+        answers = StreamAnswers(MAX_UNDER_WAY, MAX_UNREAD_BYTES)
+        self._open.add(answers)
+        reader = asyncio.create_task(self._read(frames, answers))
         try:
-            while events := await outbox.take():
-                for frame in split(events):
+            while ready := await answers.take():
+                for frame in ready:
                     await context.write(frame)
         finally:
-            self._outboxes.discard(outbox)
+            self._open.discard(answers)
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def exchange(self, frame: v1.OperationFrame) -> v1.EventFrame:
-        """One frame in, one frame out with all its events, in the operations' order."""
-        self._operations.check_count(frame)
-        outbox: Outbox[tuple[int, v1.Event]] = Outbox(len(frame.operations) + 1)
-        for _ in frame.operations:
-            outbox.promise()
-        outbox.finish()
-        self._operations.apply_frame(frame, lambda place, event: outbox.put((place, event)))
-        events: dict[int, v1.Event] = {}
-        while ready := await outbox.take():
-            events.update(ready)
-        return v1.EventFrame(events=(events[place] for place in sorted(events)))
+    async def exchange(self, frame: Frame, context: Context) -> v1.EventFrame:
+        """One frame in, one frame out with all its events, in the operations' order.
+
+        The call's deadline holds for its steps too.
+        """
+        answers = ExchangeAnswers(_count(frame))
+        left_s = context.time_remaining()
+        self._apply(frame, answers, math.inf if left_s is None else left_s)
+        return await answers.complete()
 
     def cut(self, refusal: Refusal) -> None:
         """End every stream: what is ready is still written."""
-        for outbox in self._outboxes:
-            outbox.fail(refusal)
+        for answers in self._open:
+            answers.fail(refusal)
 
-    async def _read(
-        self, frames: AsyncIterator[v1.OperationFrame], outbox: Outbox[v1.Event]
-    ) -> None:
+    async def _read(self, frames: AsyncIterator[Frame], answers: StreamAnswers) -> None:
         try:
             async for frame in frames:
-                well_formed(frame)
-                self._operations.check_count(frame)
-                await outbox.room()
-                for _ in frame.operations:
-                    outbox.promise()
-                self._operations.apply_frame(frame, lambda _, event: outbox.put(event))
+                if not answers.has_room:
+                    await answers.room()
+                answers.promise(_count(frame))
+                self._apply(frame, answers, math.inf)
         except Exception as error:
-            outbox.fail(error)
-        outbox.finish()
+            answers.fail(error)
+        answers.finish()
+
+    def _apply(self, frame: Frame, answers: Answers, timeout_s: float) -> None:
+        if isinstance(frame, Oversized):
+            self._operations.refuse_frame(frame.frame, answers, too_large(frame))
+            return
+        self._operations.apply_frame(frame, answers, timeout_s)
 
 
-def split(events: list[v1.Event]) -> list[v1.EventFrame]:
-    """The events in as few frames as the size allows."""
-    frames, size_bytes = [v1.EventFrame()], 0
-    for event in events:
-        event_bytes = event.ByteSize()
-        if size_bytes and size_bytes + event_bytes > MAX_EVENTS_BYTES:
-            frames.append(v1.EventFrame())
-            size_bytes = 0
-        frames[-1].events.append(event)
-        size_bytes += event_bytes
-    return frames
+def _count(frame: Frame) -> int:
+    """How many operations a frame has. Raises Refusal (malformed, frame_too_large)."""
+    well_formed(frame)
+    operations = frame.frame.operations if isinstance(frame, Oversized) else frame.operations
+    if len(operations) > MAX_FRAME_OPERATIONS:
+        raise Refusal(
+            Reason.FRAME_TOO_LARGE,
+            f"a frame of {len(operations)} operations; at most {MAX_FRAME_OPERATIONS}",
+            limit=MAX_FRAME_OPERATIONS,
+        )
+    return len(operations)
+
+
+def too_large(frame: Oversized) -> Refusal:
+    return Refusal(
+        Reason.FRAME_TOO_LARGE,
+        f"a frame of {frame.size_bytes} bytes; at most {frame.limit_bytes}",
+        limit=frame.limit_bytes,
+    )

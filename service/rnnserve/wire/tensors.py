@@ -1,47 +1,40 @@
-"""Tensors on the wire: a step's bytes to arrays and back, and specs as messages."""
+"""Tensors on the wire: a step's bytes checked, and specs as messages."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from rnnserve.engine.slots import Rows
+from rnnserve.engine.chunk import Memory
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.dtypes import dtype_number
 from rnnserve.repository.spec import CarrySpec, ModelSpec, TensorSpec
 from rnnserve.v1 import rnnserve_pb2 as v1
 
 
-def decode(spec: ModelSpec, step: v1.Step) -> Rows:
-    """The step's inputs in the spec's order, each (T, ...); views of the message's bytes.
+def check(spec: ModelSpec, step: v1.Step) -> Memory:
+    """The step's inputs in the spec's order, T >= 1 steps of each; what is left to the model is
+    what only it can know.
 
     Raises Refusal: wrong_input_count, wrong_dtype, wrong_size, empty_chunk, value_out_of_range.
     """
-    if len(step.inputs) != len(spec.inputs):
+    inputs = tuple(step.inputs)
+    if len(inputs) != len(spec.inputs):
         raise Refusal(
             Reason.WRONG_INPUT_COUNT,
-            f"{len(step.inputs)} inputs; {spec.name} takes "
-            f"{[tensor.name for tensor in spec.inputs]}",
+            f"{len(inputs)} inputs; {spec.name} takes {[tensor.name for tensor in spec.inputs]}",
             expected=len(spec.inputs),
         )
     if step.data_types:
         _check_types(spec, step.data_types)
-    arrays = tuple(map(_array, spec.inputs, step.inputs))
-    steps = len(arrays[0])
-    for tensor, array in zip(spec.inputs, arrays, strict=True):
-        if len(array) != steps:
-            raise Refusal(
-                Reason.WRONG_SIZE,
-                f"input {tensor.name!r} has {len(array)} steps, {spec.inputs[0].name!r} {steps}",
-                input=tensor.name,
-            )
+    steps = len(inputs[0]) // spec.inputs[0].step_bytes
+    for tensor, memory in zip(spec.inputs, inputs, strict=True):
+        if len(memory) != steps * tensor.step_bytes:
+            raise _wrong_size(spec, tensor, len(memory), steps)
+        if tensor.low is not None or tensor.dtype.kind == "b":
+            _check_values(tensor, memory)
     if steps == 0:
         raise Refusal(Reason.EMPTY_CHUNK, "a chunk needs at least one step")
-    return arrays
-
-
-def encode(outputs: Rows) -> list[bytes]:
-    """Outputs, each (T, ...), as little-endian row-major bytes."""
-    return [array.tobytes() for array in outputs]
+    return inputs
 
 
 def tensor_message(tensor: TensorSpec) -> v1.Tensor:
@@ -75,30 +68,41 @@ def _check_types(spec: ModelSpec, given: Sequence[int]) -> None:
     raise Refusal(Reason.WRONG_DTYPE, f"the inputs' types must be {wanted}")
 
 
-def _array(tensor: TensorSpec, data: bytes) -> np.ndarray:
-    if len(data) % tensor.step_bytes:
-        raise Refusal(
+def _wrong_size(spec: ModelSpec, tensor: TensorSpec, size_bytes: int, steps: int) -> Refusal:
+    if size_bytes % tensor.step_bytes:
+        return Refusal(
             Reason.WRONG_SIZE,
-            f"input {tensor.name!r} has {len(data)} bytes, no multiple of the "
+            f"input {tensor.name!r} has {size_bytes} bytes, no multiple of the "
             f"{tensor.step_bytes} of one step",
             input=tensor.name,
             step_bytes=tensor.step_bytes,
         )
+    return Refusal(
+        Reason.WRONG_SIZE,
+        f"input {tensor.name!r} has {size_bytes // tensor.step_bytes} steps, "
+        f"{spec.inputs[0].name!r} {steps}",
+        input=tensor.name,
+    )
+
+
+def _check_values(tensor: TensorSpec, memory: bytes) -> None:
+    """Refuse (value_out_of_range) what the graph would fail on."""
     if tensor.dtype.kind == "b":
-        _check_range(tensor, np.frombuffer(data, np.uint8), 0, 2)
-    array = np.frombuffer(data, tensor.dtype).reshape(-1, *tensor.shape)  # (T, ...)
-    if tensor.low is not None and tensor.high is not None:
-        _check_range(tensor, array, tensor.low, tensor.high)
-    return array
-
-
-def _check_range(tensor: TensorSpec, array: np.ndarray, low: int, high: int) -> None:
-    if array.size == 0:
+        low, high = 0, 2
+    elif tensor.low is not None and tensor.high is not None:
+        low, high = tensor.low, tensor.high
+    else:
         return
-    # A single value is the common case, and two reductions cost more than the comparison.
-    least, most = (array.min(), array.max()) if array.size > 1 else (array.flat[0],) * 2
-    if least < low or most >= high:
-        found = least if least < low else most
+    if len(memory) == tensor.dtype.itemsize and tensor.dtype.kind in "iu":
+        # One token is the common case, and an array of it costs ten times as much.
+        least = most = int.from_bytes(memory, "little", signed=tensor.dtype.kind == "i")
+    elif memory:
+        array = np.frombuffer(memory, np.uint8 if tensor.dtype.kind == "b" else tensor.dtype)
+        least, most = array.min(), array.max()
+    else:
+        return
+    if not (low <= least and most < high):
+        found = least if not low <= least else most
         raise Refusal(
             Reason.VALUE_OUT_OF_RANGE,
             f"input {tensor.name!r} has the value {found}; allowed are {low} to {high - 1}",

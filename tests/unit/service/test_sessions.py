@@ -8,7 +8,7 @@ from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import Reason, Refusal
 from small_models import small_model
-from synchronous_engine import SynchronousEngine, logits
+from synchronous_engine import SynchronousEngine, logits, memory
 
 MODEL = small_model("gru", 1)
 
@@ -76,8 +76,9 @@ def test_the_newest_reply_is_kept_however_large_it_is():
     engine = SynchronousEngine(MODEL, sessions=SessionLimits(kept_bytes=1))
     session = engine.open()
     engine.step(session, 0, [1] * 50)
-    newest = engine.step(session, 50, [2] * 50)
-    assert engine.step(session, 50, [2] * 50) is newest
+    newest = engine.submit(session, 50, [2] * 50)
+    engine.run_all()
+    assert engine.submit(session, 50, [2] * 50) == newest
     assert refused(engine.submit, session, 0, [1] * 50) is Reason.INDEX_PAST
 
 
@@ -113,7 +114,7 @@ def test_a_session_is_not_idle_right_after_a_long_step():
 
 def test_a_session_held_by_a_call_never_idles():
     engine = SynchronousEngine(MODEL, table=TableLimits(idle_timeout_s=10))
-    engine.engine.open(MODEL.spec.name, held=True)
+    engine.engine.open(engine.model, held=True)
     engine.now_s = 1000.0
     assert engine.engine.table.expire() == 0
 
@@ -125,7 +126,7 @@ def test_a_listener_that_fails_keeps_nobody_from_their_answers(caplog):
     def broken(_: object) -> None:
         raise RuntimeError("a listener's own trouble")
 
-    engine.engine.step(session, 0, (np.array([1]),), broken)
+    engine.engine.step(engine.engine.session(session), 0, (memory([1]),), broken)
     resent, beside = engine.submit(session, 0, [1]), engine.submit(other, 0, [1])
     engine.run_all()
     assert len(logits(resent)) == len(logits(beside)) == 1

@@ -15,20 +15,23 @@ def rows(*values: float) -> tuple[np.ndarray]:
 def test_a_late_answer_never_reaches_the_slots_next_user():
     slots = Slots(CARRY, 1)
     late = slots.take()
+    taken = slots.gather([late])
     slots.release(late)
     current = slots.take()
     assert current.slot == late.slot
-    slots.scatter([late], rows(7.0))
-    np.testing.assert_array_equal(slots.gather([current])[0], rows(0.0)[0])
+    slots.scatter(taken, rows(7.0))
+    np.testing.assert_array_equal(slots.read(current)[0], np.zeros(3))
 
 
 def test_in_a_batch_only_current_leases_are_written():
     slots = Slots(CARRY, 3)
     first, ended, last = (slots.take() for _ in range(3))
+    taken = slots.gather([first, ended, last])
     slots.release(ended)
     again = slots.take()
-    slots.scatter([first, ended, last], rows(1.0, 2.0, 3.0))
-    np.testing.assert_array_equal(slots.gather([first, again, last])[0], rows(1.0, 0.0, 3.0)[0])
+    slots.scatter(taken, rows(1.0, 2.0, 3.0))
+    found = slots.gather([first, again, last]).carry
+    np.testing.assert_array_equal(found[0], rows(1.0, 0.0, 3.0)[0])
 
 
 def test_a_lease_ends_once():
@@ -43,6 +46,15 @@ def test_a_lease_ends_once():
 def test_what_was_gathered_is_a_copy():
     slots = Slots(CARRY, 1)
     lease = slots.take()
-    (carry,) = slots.gather([lease])
+    (carry,) = slots.gather([lease]).carry
     carry[:] = 9.0
-    assert not slots.gather([lease])[0].any()
+    assert not slots.gather([lease]).carry[0].any()
+
+
+def test_a_slot_may_begin_with_a_carry_and_be_written_and_read_alone():
+    slots = Slots(CARRY, 2)
+    zeros, given = slots.take(), slots.take((np.array([1, 2, 3], np.float32),))
+    np.testing.assert_array_equal(slots.read(given)[0], [1, 2, 3])
+    assert not slots.read(zeros)[0].any()
+    slots.write(given, None)
+    assert not slots.read(given)[0].any()

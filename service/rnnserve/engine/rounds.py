@@ -1,0 +1,197 @@
+"""One round of a model: take a batch, gather it, compute it, finish it.
+
+Carries are written only in `finish`, only after success, and only where the lease is still current.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnserve.engine.batcher import Batch
+from rnnserve.engine.chunk import Memory
+from rnnserve.engine.draw import draw
+from rnnserve.engine.model import Model, too_late
+from rnnserve.engine.session import Session
+from rnnserve.engine.shapes import check_shapes
+from rnnserve.engine.slots import Rows, Taken
+from rnnserve.errors import Reason, Refusal
+
+
+class Work(NamedTuple):
+    """A batch with its arrays, ready for the runner; valid until the next `gather`."""
+
+    batch: Batch
+    taken: Taken
+    inputs: Rows  # each (B, T, ...)
+    taken_s: float
+
+
+class Result(NamedTuple):
+    """What the runner gave, or `failure` where it raised; and what was drawn for generations."""
+
+    carry: Rows  # each (B, ...)
+    outputs: Rows  # each (B, T, ...)
+    tokens: list[int | None]
+    logprobs: list[float | None]
+    run_s: float
+    failure: Exception | None = None
+
+
+def take(model: Model) -> Batch | None:
+    """Plan the next batch; None when nothing waits. What can't be in time any more is refused here,
+    before it runs."""
+    if model.retries:
+        model.running = model.retries.pop()
+        return model.running
+    while (batch := model.batcher.take()) is not None:
+        if any(chunk.deadline_s < math.inf for chunk in batch.chunks):
+            batch = _without_late(model, batch)
+        if batch.chunks or batch.generations:
+            model.running = batch
+            return batch
+    return None
+
+
+def gather(model: Model, batch: Batch) -> Work:
+    """Put the batch's arrays together."""
+    steps, chunks, generations = batch
+    blocks: list[tuple[memoryview | bytes, ...]] = [
+        chunk.inputs if chunk.steps == steps else chunk.block(steps) for chunk in chunks
+    ]
+    leases = [chunk.session.lease for chunk in chunks]
+    if generations:
+        blocks += [(generation.next_input,) for generation in generations]
+        leases += [generation.session.lease for generation in generations]
+    inputs = tuple(
+        np.frombuffer(b"".join(column), tensor.dtype).reshape(-1, steps, *tensor.shape)
+        for tensor, column in zip(model.spec.inputs, zip(*blocks, strict=True), strict=True)
+    )  # each (B, T, ...)
+    return Work(batch, model.slots.gather(leases), inputs, model.now_s())
+
+
+def compute(model: Model, work: Work) -> Result:
+    """Run it. Changes nothing of the engine's but the generations' draws, so any thread will do;
+    never raises."""
+    batch = work.batch
+    began_s = model.now_s()
+    tokens: list[int | None] = []
+    logprobs: list[float | None] = []
+    try:
+        carry, outputs = model.run(work.taken.carry, work.inputs)
+        check_shapes(model.spec, batch.rows, batch.steps, carry, outputs)
+        run_s = model.now_s() - began_s
+        if batch.generations:
+            scores = outputs[0][len(batch.chunks) :, -1]  # (B, V)
+            tokens, logprobs = draw([g.draws for g in batch.generations], scores)
+    except Exception as failure:
+        return Result((), (), [], [], model.now_s() - began_s, failure)
+    return Result(carry, outputs, tokens, logprobs, run_s)
+
+
+def finish(model: Model, work: Work, result: Result) -> None:
+    """Write the carries, commit what is complete, answer.
+
+    Where a batch of several rows failed, each row is taken alone next, so that only the guilty one
+    fails.
+    """
+    batch = work.batch
+    model.running = None
+    model.meter.ran(model.spec.name, batch.rows, batch.steps, result.run_s)
+    if result.failure is not None:
+        _failed(model, batch, result.failure)
+        return
+    if batch.steps > 1 or any(chunk.steps > 1 for chunk in batch.chunks):
+        _keep_carries(work)
+    model.slots.scatter(work.taken, result.carry)
+    count = len(batch.chunks)
+    if batch.chunks:
+        _commit(model, work, memory_of_rows(tuple(array[:count] for array in result.outputs)))
+    if batch.generations:
+        scores = result.outputs[0][count:, -1]  # (B, V)
+        drawn = zip(batch.generations, result.tokens, result.logprobs, scores, strict=True)
+        for generation, token, logprob, row in drawn:
+            generation.stepped(token, logprob, row)
+        model.meter.generated(model.spec.name, len(batch.generations))
+
+
+def memory_of_rows(outputs: Rows) -> list[Memory]:
+    """Outputs, each (B, ...), row by row as memory."""
+    columns = []
+    for array in outputs:
+        memory, row_bytes = array.tobytes(), array.nbytes // len(array)
+        columns.append(
+            [memory[start : start + row_bytes] for start in range(0, len(memory), row_bytes)]
+        )
+    return list(zip(*columns, strict=True))
+
+
+def _without_late(model: Model, batch: Batch) -> Batch:
+    """Refuse the chunks that have not begun and would not be done by their deadline."""
+    now_s = model.now_s()
+    block_s = model.costs.expected_s(batch.rows, batch.steps)
+    in_time = []
+    for chunk in batch.chunks:
+        late_s = now_s + block_s * (chunk.steps / batch.steps) - chunk.deadline_s
+        if late_s > 0 and not chunk.done:
+            model.drop(chunk, too_late(late_s))
+        else:
+            in_time.append(chunk)
+    return batch._replace(chunks=in_time)
+
+
+def _keep_carries(work: Work) -> None:
+    """A chunk of several blocks happens whole or not at all: remember from where."""
+    for row, chunk in enumerate(work.batch.chunks):
+        if chunk.steps > work.batch.steps and not chunk.done:
+            chunk.carry_before = tuple(array[row].copy() for array in work.taken.carry)
+
+
+def _commit(model: Model, work: Work, outputs: list[Memory]) -> None:
+    """Advance the chunks of a batch and answer those that are complete."""
+    steps, chunks = work.batch.steps, work.batch.chunks
+    now_s = model.now_s()
+    done = []
+    for chunk, memory in zip(chunks, outputs, strict=True):
+        if chunk.steps == steps:
+            chunk.answer = memory
+            chunk.started_s = work.taken_s
+        elif not chunk.advance(steps, memory, work.taken_s):
+            model.batcher.add(chunk)
+            continue
+        done.append(chunk)
+        behind = chunk.session.commit(chunk, now_s)
+        if behind is not None:
+            model.batcher.add(behind)
+    if not done:
+        return
+    done_steps = sum([chunk.steps for chunk in done])
+    model.let_go(done_steps)
+    queue_s = [chunk.started_s - chunk.submitted_s for chunk in done]
+    whole_s = [now_s - chunk.submitted_s for chunk in done]
+    model.meter.answered(model.spec.name, done_steps, queue_s, whole_s)
+    for chunk in done:
+        chunk.settle(chunk)
+
+
+def _failed(model: Model, batch: Batch, failure: Exception) -> None:
+    if batch.rows > 1:
+        model.retries += [Batch(batch.steps, [chunk], []) for chunk in batch.chunks]
+        model.retries += [Batch(batch.steps, [], [g]) for g in batch.generations]
+        return
+    for chunk in batch.chunks:
+        if chunk.carry_before is not None:
+            model.slots.write(chunk.session.lease, chunk.carry_before)
+        model.drop(chunk, _guilty(chunk.session, failure))
+    for generation in batch.generations:
+        generation.fail(_guilty(generation.session, failure))
+
+
+def _guilty(session: Session, failure: Exception) -> Refusal:
+    refusal = Refusal(
+        Reason.MODEL_FAILED,
+        "the model failed on this input; the session is as before",
+        expected=session.steps,
+    )
+    refusal.__cause__ = failure
+    return refusal

@@ -1,0 +1,150 @@
+"""Answers on their way out of one call, put into messages as they become ready."""
+
+import asyncio
+from typing import Protocol
+
+from rnnserve.v1 import rnnserve_pb2 as v1
+
+MAX_EVENTS_BYTES = 1 << 20
+"""Answers that are ready together travel together, up to about this size."""
+EVENT_BYTES = 64
+"""What an event weighs beside its tensors, about."""
+
+
+class Answers(Protocol):
+    """Where the operations of a frame leave their answers, one each."""
+
+    def event(self, place: int) -> v1.Event:
+        """The event to be filled for the operation at this place of its frame."""
+
+    def filled(self, size_bytes: int) -> None:
+        """The event is whole, and holds about so many bytes of tensors."""
+
+
+class StreamAnswers:
+    """The answers of a stream, for one writer that takes all there are.
+
+    Bounded by promises and by bytes: who reads operations waits for `room` and calls `promise`. So
+    a client that doesn't read its answers is not read from either. Events are made where they will
+    be sent from: making one and appending it costs three times as much.
+    """
+
+    def __init__(self, max_under_way: int, max_unread_bytes: int) -> None:
+        self._max_under_way = max_under_way
+        self._max_unread_bytes = max_unread_bytes
+        self._promised = 0
+        """Operations that were read and whose answers are not written."""
+        self._unread_bytes = 0
+        """Of answers that are ready and not written."""
+        self._full: list[v1.EventFrame] = []
+        self._frame = v1.EventFrame()
+        self._frame_bytes = 0
+        self._frame_events = 0
+        self._taken = (0, 0)
+        self._over = False
+        self._failure: Exception | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._reader: asyncio.Future[None] | None = None
+
+    @property
+    def has_room(self) -> bool:
+        return self._promised < self._max_under_way and self._unread_bytes < self._max_unread_bytes
+
+    async def room(self) -> None:
+        """Wait until there is room for more operations."""
+        while not self.has_room:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+
+    def promise(self, count: int) -> None:
+        """So many more answers will be filled."""
+        self._promised += count
+
+    def event(self, place: int) -> v1.Event:
+        """A new event of the message to be sent next; a stream's answers come as they are ready."""
+        return self._frame.events.add()
+
+    def filled(self, size_bytes: int) -> None:
+        size_bytes += EVENT_BYTES
+        self._unread_bytes += size_bytes
+        self._frame_bytes += size_bytes
+        self._frame_events += 1
+        if self._frame_bytes >= MAX_EVENTS_BYTES:
+            self._seal()
+        self._wake()
+
+    def finish(self) -> None:
+        """No more promises; the writer ends when all are kept."""
+        self._over = True
+        self._wake()
+
+    def fail(self, failure: Exception) -> None:
+        """The writer writes what is ready and then raises `failure`."""
+        if self._failure is None:
+            self._failure = failure
+            self._wake()
+
+    async def take(self) -> list[v1.EventFrame]:
+        """All answers that are ready, at least one; what was taken before counts as written.
+
+        Empty when all is over. Raises what `fail` was given.
+        """
+        self._count_written()
+        while not self._full and not self._frame_events:
+            if self._failure is not None:
+                raise self._failure
+            if self._over and not self._promised:
+                return []
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
+        if self._frame_events:
+            self._seal()
+        frames, self._full = self._full, []
+        self._taken = (sum(len(frame.events) for frame in frames), self._unread_bytes)
+        return frames
+
+    def _count_written(self) -> None:
+        count, size_bytes = self._taken
+        self._taken = (0, 0)
+        self._promised -= count
+        self._unread_bytes -= size_bytes
+        if self._reader is not None and self.has_room:
+            reader, self._reader = self._reader, None
+            if not reader.done():
+                reader.set_result(None)
+
+    def _seal(self) -> None:
+        self._full.append(self._frame)
+        self._frame = v1.EventFrame()
+        self._frame_bytes = self._frame_events = 0
+
+    def _wake(self) -> None:
+        writer = self._writer
+        if writer is not None:
+            self._writer = None
+            if not writer.done():
+                writer.set_result(None)
+
+
+class ExchangeAnswers:
+    """The answers to one frame, in the operations' order."""
+
+    def __init__(self, count: int) -> None:
+        self.frame = v1.EventFrame(events=[v1.Event() for _ in range(count)])
+        self._left = count
+        self._complete = asyncio.Event()
+        if not count:
+            self._complete.set()
+
+    def event(self, place: int) -> v1.Event:
+        return self.frame.events[place]
+
+    def filled(self, size_bytes: int) -> None:
+        self._left -= 1
+        if not self._left:
+            self._complete.set()
+
+    async def complete(self) -> v1.EventFrame:
+        """The whole frame, once every operation is answered."""
+        await self._complete.wait()
+        return self.frame
