@@ -32,7 +32,7 @@ Listener = Callable[[Union["Chunk", Refusal]], None]
 class Chunk:
     """T steps of one session, moved forward block by block.
 
-    Whoever waits for the answer is in `listeners`; each is told exactly once, by `settle`.
+    Whoever waits for the answer is told exactly once, by `settle`.
     """
 
     # One is made for every step of every session: attributes that most never need are the class's.
@@ -47,6 +47,8 @@ class Chunk:
     blocks: list[Memory] | None = None
     carry_before: Rows | None = None
     """The session's carry before the first of several blocks."""
+    others: tuple[Listener, ...] = ()
+    """Who else waits, and what takes its turn behind it."""
 
     def __init__(
         self,
@@ -63,7 +65,8 @@ class Chunk:
         self.steps = steps
         self.inputs = inputs
         self.submitted_s = submitted_s
-        self.listeners = [listener]
+        self.listener: Listener | None = listener
+        """None once it is settled."""
 
     def block(self, steps: int) -> tuple[memoryview, ...]:
         """The next `steps` steps of every input."""
@@ -97,14 +100,29 @@ class Chunk:
             self.inputs = _digest(self.inputs)
 
     def settle(self, outcome: "Chunk | Refusal") -> None:
-        """Tell everyone who waits; a second time tells nobody."""
-        listeners, self.listeners = self.listeners, []
-        for listener in listeners:
-            try:
+        """Tell everyone who waits, in the order they came; a second time tells nobody."""
+        listener, self.listener = self.listener, None
+        if listener is None:
+            return
+        try:
+            listener(outcome)
+            while self.others:
+                listener, *rest = self.others
+                self.others = tuple(rest)
                 listener(outcome)
-            except Exception:
-                # One caller's trouble must not keep the others from their answers.
-                logger.exception("a listener failed on the outcome of step %d", self.index)
+        except Exception:
+            # One caller's trouble must not keep the others from their answers.
+            logger.exception("a listener failed on the outcome of step %d", self.index)
+            self.listener = _nobody
+            self.settle(outcome)
+
+    def then(self, listener: Listener) -> None:
+        """Tell this one too, behind all that came before."""
+        self.others = (*self.others, listener)
+
+
+def _nobody(_: object) -> None:
+    """For whoever has been told."""
 
 
 def _digest(inputs: Memory) -> Memory:

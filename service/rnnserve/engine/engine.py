@@ -50,9 +50,10 @@ class Engine:
         self.models = dict(models)
         self.meter = meter
         self.table = SessionTable(table, sessions, meter, clock)
+        self.session = self.table.use
         self.backlog = backlog
         self.draining = False
-        self._clock = clock
+        self.now_s = clock
 
     def model(self, name: str, version: int = 0) -> Model:
         """The model of that name; version 0 is whichever is served. Raises Refusal."""
@@ -72,17 +73,6 @@ class Engine:
         self._refuse_draining()
         return self.table.open(model, carry, held=held)
 
-    def session(self, session_id: str) -> Entry:
-        """A live session that takes operations, and whose idle time begins anew. Raises Refusal."""
-        entry = self.table.use(session_id)
-        if entry.on_end:
-            raise Refusal(Reason.SESSION_CLOSED, "the session is being closed")
-        if entry.session.generating:
-            raise Refusal(
-                Reason.SESSION_BUSY, "a generation moves the session; cancel it or wait for its end"
-            )
-        return entry
-
     def step(
         self,
         entry: Entry,
@@ -100,13 +90,14 @@ class Engine:
     def close(self, entry: Entry, told: Told[int]) -> None:
         """End a session behind its steps under way; `told` how many it took."""
         entry.on_end.append(lambda session: told(session.steps))
+        entry.shut = Refusal(Reason.SESSION_CLOSED, "the session is being closed")
         session_id = entry.session.id
         if entry.session.state is State.OPEN:
             self.table.end(session_id, Cause.CLOSED)
         else:
             # Behind the last chunk's own listeners: its answer comes first.
             last = entry.session.pending[-1]
-            last.listeners.append(lambda _: self.table.end(session_id, Cause.CLOSED))
+            last.then(lambda _: self.table.end(session_id, Cause.CLOSED))
 
     def discard(self, session_id: str) -> None:
         """Close a session that nobody asks for any more; one that is gone already is fine."""
@@ -186,7 +177,8 @@ class Engine:
             )
 
         def ended(outcome: Ending | Refusal) -> None:
-            entry.session.answered_s = self._clock()
+            entry.session.answered_s = self.now_s()
+            entry.shut = None
             audience.ended(outcome)
 
         generation = Generation(
@@ -197,7 +189,14 @@ class Engine:
             Audience(audience.token, ended),
             feed_last=feed_last,
         )
-        generation.start()
+        entry.shut = Refusal(
+            Reason.SESSION_BUSY, "a generation moves the session; cancel it or wait for its end"
+        )
+        try:
+            generation.start()
+        except Exception:
+            entry.shut = None
+            raise
         return generation
 
     def fork_now(self, entry: Entry) -> Entry:
@@ -238,7 +237,7 @@ def in_turn(session: Session, act: Callable[[], T], told: Told[T]) -> None:
         told(outcome)
 
     if session.pending:
-        session.pending[-1].listeners.append(now)
+        session.pending[-1].then(now)
     else:
         now()
 

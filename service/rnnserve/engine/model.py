@@ -56,6 +56,8 @@ class Model:
         self.generations: set[Generation] = set()
         """Those that have begun and not ended."""
         self.waiting_steps = 0
+        self.awake = False
+        """Whether somebody is about to take batches until none is left."""
         self.retries: list[Batch] = []
         """Rows of a batch that failed, each to be run alone."""
         self.running: Batch | None = None
@@ -63,6 +65,7 @@ class Model:
         self._step_s = costs.expected_s(limits.max_rows, 1) / limits.max_rows
         """What a step costs in a full batch."""
         self._first_step_bytes = spec.inputs[0].step_bytes
+        self._step_bytes = spec.step_bytes
         self._gone: Refusal | None = None
         self._wake = wake
 
@@ -88,26 +91,30 @@ class Model:
         if self._gone is not None:
             raise self._gone
         steps = len(inputs[0]) // self._first_step_bytes
-        earlier = session.begin(index, steps, inputs)
-        if earlier is not None:
-            self._repeat(earlier, listener)
-            return
+        # The common case first: the next single step of a session that waits for it.
+        if index != session.admitted or session.pending or steps > 1:
+            earlier = session.begin(index, steps, inputs)
+            if earlier is not None:
+                self._repeat(earlier, listener)
+                return
         chunk = Chunk(session, index, steps, inputs, now_s, listener)
         if timeout_s != math.inf:
             if self.waiting_steps * self._step_s > timeout_s:
                 raise too_late(self.waiting_steps * self._step_s)
             chunk.deadline_s = now_s + timeout_s
-        if not self.backlog.take_in(steps, steps * self.spec.step_bytes):
+        if not self.backlog.take_in(steps, steps * self._step_bytes):
             raise self.backlog.refusal(self.waiting_steps * self._step_s)
         self.waiting_steps += steps
         if session.admit(chunk):
             self.batcher.add(chunk)
-            self._wake()
+            if not self.awake:
+                self.awake = True
+                self._wake()
 
     def let_go(self, steps: int) -> None:
         """So many steps are answered, one way or the other."""
         self.waiting_steps -= steps
-        self.backlog.let_go(steps, steps * self.spec.step_bytes)
+        self.backlog.let_go(steps, steps * self._step_bytes)
 
     def drop(self, chunk: Chunk, refusal: Refusal) -> None:
         """Refuse a chunk that was taken in. The session stays where it was before it, and so do the
@@ -130,7 +137,9 @@ class Model:
         if self._gone is not None:
             raise self._gone
         self.batcher.add_generation(generation)
-        self._wake()
+        if not self.awake:
+            self.awake = True
+            self._wake()
 
     def abandon(self, refusal: Refusal) -> None:
         """Answer everything that waits, now or later, with `refusal`: the ticker is gone."""
@@ -153,7 +162,7 @@ class Model:
     def _repeat(self, earlier: Chunk, listener: Listener) -> None:
         self.meter.resent(self.spec.name)
         if earlier.answer is None:
-            earlier.listeners.append(listener)
+            earlier.then(listener)
         else:
             listener(earlier)
 

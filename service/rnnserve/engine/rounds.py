@@ -50,6 +50,7 @@ def take(model: Model) -> Batch | None:
         if batch.chunks or batch.generations:
             model.running = batch
             return batch
+    model.awake = False
     return None
 
 

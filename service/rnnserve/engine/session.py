@@ -147,9 +147,7 @@ class Session:
         self.latest = chunk.answer
         kept.append(chunk)
         self._kept_steps += steps
-        if len(kept) > self.limits.kept_replies:
-            self._kept_steps -= kept.pop(0).steps
-        if self._kept_steps > self.limits.kept_steps:
+        if len(kept) > self.limits.kept_replies or self._kept_steps > self.limits.kept_steps:
             self._forget()
         if steps > 1:
             chunk.shrink()
@@ -192,7 +190,7 @@ class Session:
         for chunk in self.pending:
             if chunk.index != index:
                 wrong.append(f"a chunk stands at {chunk.index}, not {index}")
-            if not chunk.listeners:
+            if chunk.listener is None:
                 wrong.append(f"nobody listens to the chunk at {chunk.index}")
             index += chunk.steps
         if index != self.admitted:
@@ -230,6 +228,9 @@ class Session:
 
     def _forget(self) -> None:
         """Let the oldest answers go."""
+        kept, limits = self._kept, self.limits
         # The newest one stays whatever its size: it is the one that gets lost.
-        while self._kept_steps > self.limits.kept_steps and len(self._kept) > 1:
-            self._kept_steps -= self._kept.pop(0).steps
+        while len(kept) > limits.kept_replies or (
+            self._kept_steps > limits.kept_steps and len(kept) > 1
+        ):
+            self._kept_steps -= kept.pop(0).steps

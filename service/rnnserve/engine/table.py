@@ -1,5 +1,6 @@
 """Every live session by its id, how many there may be, and what became of the others."""
 
+import heapq
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Entry:
     """Told when the session has ended; a close that had to wait is here."""
     held: bool = False
     """A call keeps it: it lives as long as the call and never idles."""
+    shut: Refusal | None = None
+    """Why it takes no operations, while it takes none: it is being closed, or generates."""
 
 
 class SessionTable:
@@ -64,10 +67,10 @@ class SessionTable:
         """Of the carries of all sessions."""
         self._meter = meter
         self._clock = clock
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
-        """In the order of their last use."""
-        self._by_age: dict[str, Entry] = {}
-        """In the order in which they were opened."""
+        self._entries: dict[str, Entry] = {}
+        self._agenda: list[tuple[float, str]] = []
+        """A heap: when to look at a session next. Using one costs nothing here; it is found to have
+        been used when its time comes, and gets another."""
         self._ended: OrderedDict[str, Cause] = OrderedDict()
 
     def __len__(self) -> int:
@@ -111,35 +114,37 @@ class SessionTable:
         now_s = self._clock()
         entry = Entry(session, model, now_s, now_s, [], held)
         model.sessions[session_id] = session
-        self._entries[session_id] = self._by_age[session_id] = entry
+        self._entries[session_id] = entry
+        self._look_again(entry)
         self.carry_bytes += model.spec.carry_bytes
         self._meter.opened(model.spec.name)
         return entry
 
-    def use(self, session_id: str) -> Entry:
-        """The live session of that id, whose idle time begins anew.
+    def use(self, session_id: str, now_s: float | None = None) -> Entry:
+        """The live session of that id that takes operations; its idle time begins anew at `now_s`.
 
-        Raises Refusal: not_open (no id), session_closed, session_expired, session_too_old or
-        unknown_session.
+        Raises Refusal: not_open (no id), session_closed, session_expired, session_too_old,
+        session_busy (it generates) or unknown_session.
         """
         entry = self._entries.get(session_id)
         if entry is None:
             raise self._gone(session_id)
-        now_s = self._clock()
+        if now_s is None:
+            now_s = self._clock()
         # The common case first: used a moment ago.
         if now_s - entry.used_s >= self.limits.idle_timeout_s or self.limits.max_life_s:
             cause = self._due(entry, now_s)
             if cause is not None:
                 self.end(session_id, cause)
                 raise self._gone(session_id)
+        if entry.shut is not None:
+            raise entry.shut
         entry.used_s = now_s
-        self._entries.move_to_end(session_id)
         return entry
 
     def end(self, session_id: str, cause: Cause) -> None:
         """Take the session out and give its slot back; chunks under way must be over."""
         entry = self._entries.pop(session_id)
-        del self._by_age[session_id]
         entry.session.end()
         del entry.model.sessions[session_id]
         entry.model.slots.release(entry.session.lease)
@@ -154,27 +159,35 @@ class SessionTable:
     def expire(self) -> int:
         """End what has been idle for too long or has lived too long; returns how many."""
         now_s = self._clock()
-        due: dict[str, Cause] = {}
-        # Both orders put the longest-waiting first: all behind one that isn't due are younger.
-        for entry in self._entries.values():
-            if now_s - entry.used_s < self.limits.idle_timeout_s:
-                break
+        ended = 0
+        looked_at = []
+        while self._agenda and self._agenda[0][0] <= now_s:
+            _, session_id = heapq.heappop(self._agenda)
+            entry = self._entries.get(session_id)
+            if entry is None:
+                continue
             if cause := self._due(entry, now_s):
-                due[entry.session.id] = cause
-        for entry in self._by_age.values() if self.limits.max_life_s else ():
-            if now_s - entry.opened_s < self.limits.max_life_s:
-                break
-            if cause := self._due(entry, now_s):
-                due[entry.session.id] = cause
-        for session_id, cause in due.items():
-            self.end(session_id, cause)
-        return len(due)
+                self.end(session_id, cause)
+                ended += 1
+            else:
+                looked_at.append(entry)
+        for entry in looked_at:
+            self._look_again(entry)
+        return ended
 
     def end_all(self, cause: Cause) -> None:
         """End every session in which nothing is under way."""
         for session_id, entry in list(self._entries.items()):
             if entry.session.state is State.OPEN:
                 self.end(session_id, cause)
+
+    def _look_again(self, entry: Entry) -> None:
+        """When it could be due next. One that is busy beyond its time is looked at each time."""
+        limits = self.limits
+        at_s = max(entry.used_s, entry.session.answered_s) + limits.idle_timeout_s
+        if limits.max_life_s:
+            at_s = min(at_s, entry.opened_s + limits.max_life_s)
+        heapq.heappush(self._agenda, (at_s, entry.session.id))
 
     def _due(self, entry: Entry, now_s: float) -> Cause | None:
         """Why the session has to end now; None: it hasn't. What is under way is finished first."""

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,15 @@ class CarrySpec:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+class Token(NamedTuple):
+    """An input that is one bounded integer a step."""
+
+    low: int
+    high: int
+    size_bytes: int
+    signed: bool
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """One version of a model. The order of the tuples is the order on the wire."""
@@ -63,6 +73,16 @@ class ModelSpec:
     def step_bytes(self) -> int:
         """Bytes that one step takes and gives."""
         return sum(tensor.step_bytes for tensor in self.inputs) + self.reply_bytes
+
+    @cached_property
+    def token(self) -> Token | None:
+        """The only input, where it is one bounded integer a step."""
+        tensor = self.inputs[0]
+        if len(self.inputs) != 1 or tensor.shape != () or tensor.dtype.kind not in "iu":
+            return None
+        if tensor.low is None or tensor.high is None:
+            return None
+        return Token(tensor.low, tensor.high, tensor.dtype.itemsize, tensor.dtype.kind == "i")
 
     @property
     def predicts_tokens(self) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Protocol
 
+from rnnserve.engine.chunk import Memory
 from rnnserve.v1 import rnnserve_pb2 as v1
 
 MAX_EVENTS_BYTES = 1 << 20
@@ -14,11 +15,11 @@ EVENT_BYTES = 64
 class Answers(Protocol):
     """Where the operations of a frame leave their answers, one each."""
 
-    def event(self, place: int) -> v1.Event:
-        """The event to be filled for the operation at this place of its frame."""
+    def stepped(self, place: int, operation_id: int, index: int, outputs: Memory) -> None:
+        """The answer to a step, at this place of its frame."""
 
-    def filled(self, size_bytes: int) -> None:
-        """The event is whole, and holds about so many bytes of tensors."""
+    def put(self, place: int, event: v1.Event) -> None:
+        """Any other answer."""
 
 
 class StreamAnswers:
@@ -35,11 +36,11 @@ class StreamAnswers:
         self._promised = 0
         """Operations that were read and whose answers are not written."""
         self._unread_bytes = 0
-        """Of answers that are ready and not written."""
+        """Of frames that are whole and not written."""
         self._full: list[v1.EventFrame] = []
         self._frame = v1.EventFrame()
+        self._add = self._frame.events.add
         self._frame_bytes = 0
-        self._frame_events = 0
         self._taken = (0, 0)
         self._over = False
         self._failure: Exception | None = None
@@ -48,7 +49,8 @@ class StreamAnswers:
 
     @property
     def has_room(self) -> bool:
-        return self._promised < self._max_under_way and self._unread_bytes < self._max_unread_bytes
+        unread_bytes = self._unread_bytes + self._frame_bytes
+        return self._promised < self._max_under_way and unread_bytes < self._max_unread_bytes
 
     async def room(self) -> None:
         """Wait until there is room for more operations."""
@@ -60,17 +62,21 @@ class StreamAnswers:
         """So many more answers will be filled."""
         self._promised += count
 
-    def event(self, place: int) -> v1.Event:
-        """A new event of the message to be sent next; a stream's answers come as they are ready."""
-        return self._frame.events.add()
+    def stepped(self, place: int, operation_id: int, index: int, outputs: Memory) -> None:
+        event = self._add()
+        event.id = operation_id
+        stepped = event.stepped
+        stepped.index = index
+        stepped.outputs.extend(outputs)
+        for memory in outputs:
+            self._frame_bytes += len(memory)
+        self._frame_bytes += EVENT_BYTES
+        if self._writer is not None or self._frame_bytes >= MAX_EVENTS_BYTES:
+            self._wake()
 
-    def filled(self, size_bytes: int) -> None:
-        size_bytes += EVENT_BYTES
-        self._unread_bytes += size_bytes
-        self._frame_bytes += size_bytes
-        self._frame_events += 1
-        if self._frame_bytes >= MAX_EVENTS_BYTES:
-            self._seal()
+    def put(self, place: int, event: v1.Event) -> None:
+        self._add().CopyFrom(event)
+        self._frame_bytes += event.ByteSize() + EVENT_BYTES
         self._wake()
 
     def finish(self) -> None:
@@ -90,14 +96,14 @@ class StreamAnswers:
         Empty when all is over. Raises what `fail` was given.
         """
         self._count_written()
-        while not self._full and not self._frame_events:
+        while not self._full and not self._frame_bytes:
             if self._failure is not None:
                 raise self._failure
             if self._over and not self._promised:
                 return []
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
-        if self._frame_events:
+        if self._frame_bytes:
             self._seal()
         frames, self._full = self._full, []
         self._taken = (sum(len(frame.events) for frame in frames), self._unread_bytes)
@@ -115,10 +121,14 @@ class StreamAnswers:
 
     def _seal(self) -> None:
         self._full.append(self._frame)
+        self._unread_bytes += self._frame_bytes
         self._frame = v1.EventFrame()
-        self._frame_bytes = self._frame_events = 0
+        self._add = self._frame.events.add
+        self._frame_bytes = 0
 
     def _wake(self) -> None:
+        if self._frame_bytes >= MAX_EVENTS_BYTES:
+            self._seal()
         writer = self._writer
         if writer is not None:
             self._writer = None
@@ -136,10 +146,12 @@ class ExchangeAnswers:
         if not count:
             self._complete.set()
 
-    def event(self, place: int) -> v1.Event:
-        return self.frame.events[place]
+    def stepped(self, place: int, operation_id: int, index: int, outputs: Memory) -> None:
+        stepped = v1.Stepped(index=index, outputs=outputs)
+        self.put(place, v1.Event(id=operation_id, stepped=stepped))
 
-    def filled(self, size_bytes: int) -> None:
+    def put(self, place: int, event: v1.Event) -> None:
+        self.frame.events[place].CopyFrom(event)
         self._left -= 1
         if not self._left:
             self._complete.set()

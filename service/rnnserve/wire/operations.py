@@ -26,7 +26,6 @@ class Operations:
         self._engine = engine
         self._max_frame_bytes = max_frame_bytes
         self._kinds = {
-            "step": self._step,
             "open": self._open,
             "close": self._close,
             "reset": self._reset,
@@ -42,11 +41,12 @@ class Operations:
 
         `timeout_s`: how long the answers are of use to the caller.
         """
+        now_s = self._engine.now_s()
         for place, operation in enumerate(frame.operations):
             kind = operation.WhichOneof("kind")
             try:
                 if kind == "step":
-                    self._step(operation, answers, place, timeout_s)
+                    self._step(operation, answers, place, timeout_s, now_s)
                 elif kind is None:
                     raise Refusal(Reason.MISSING_FIELD, "an operation without a kind", field="kind")
                 else:
@@ -60,15 +60,21 @@ class Operations:
             self._refused(operation.id, answers, place, refusal)
 
     def _step(
-        self, operation: v1.Operation, answers: Answers, place: int, timeout_s: float
+        self,
+        operation: v1.Operation,
+        answers: Answers,
+        place: int,
+        timeout_s: float,
+        now_s: float,
     ) -> None:
         step = operation.step
-        entry = self._engine.session(step.session_id)
-        inputs = check(entry.model.spec, step)
+        entry = self._engine.session(step.session_id, now_s)
+        model = entry.model
+        inputs = check(model.spec, step)
         if step.timeout_us:
             timeout_s = min(timeout_s, step.timeout_us / 1e6)
         listener = partial(self._stepped, operation.id, answers, place)
-        self._engine.step(entry, step.index, inputs, listener, timeout_s)
+        model.submit(entry.session, step.index, inputs, listener, now_s, timeout_s)
 
     def _stepped(
         self, operation_id: int, answers: Answers, place: int, outcome: Chunk | Refusal
@@ -77,12 +83,7 @@ class Operations:
             self._refused(operation_id, answers, place, outcome)
             return
         assert outcome.answer is not None
-        event = answers.event(place)
-        event.id = operation_id
-        stepped = event.stepped
-        stepped.index = outcome.index
-        stepped.outputs.extend(outcome.answer)
-        answers.filled(sum(map(len, outcome.answer)))
+        answers.stepped(place, operation_id, outcome.index, outcome.answer)
 
     def _open(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
         model = self._engine.model(operation.open.model, operation.open.version)
@@ -109,10 +110,7 @@ class Operations:
         except Exception:
             self._engine.discard(session.id)
             raise
-        event = answers.event(place)
-        event.id = operation_id
-        event.opened.CopyFrom(opened)
-        answers.filled(opened.ByteSize())
+        answers.put(place, v1.Event(id=operation_id, opened=opened))
 
     def _limits(self, entry: Entry) -> v1.Limits:
         table, session = self._engine.table.limits, entry.session.limits
@@ -132,7 +130,7 @@ class Operations:
             if isinstance(outcome, Exception):
                 self._refused(operation.id, answers, place, outcome)
                 return
-            self._answer(answers, place, v1.Event(id=operation.id, closed=v1.Closed(steps=outcome)))
+            answers.put(place, v1.Event(id=operation.id, closed=v1.Closed(steps=outcome)))
 
         self._engine.close(self._engine.session(operation.close.session_id), told)
 
@@ -142,7 +140,7 @@ class Operations:
                 self._refused(operation.id, answers, place, outcome)
                 return
             was_reset = v1.WasReset(index=outcome)
-            self._answer(answers, place, v1.Event(id=operation.id, was_reset=was_reset))
+            answers.put(place, v1.Event(id=operation.id, was_reset=was_reset))
 
         reset = operation.reset
         entry = self._engine.session(reset.session_id)
@@ -156,7 +154,7 @@ class Operations:
                 return
             ids, index = outcome
             forked = v1.Forked(session_ids=ids, index=index)
-            self._answer(answers, place, v1.Event(id=operation.id, forked=forked))
+            answers.put(place, v1.Event(id=operation.id, forked=forked))
 
         fork = operation.fork
         index = fork.index if fork.HasField("index") else None
@@ -169,7 +167,7 @@ class Operations:
                 return
             blob, index = outcome
             exported = v1.Exported(blob=blob, index=index)
-            self._answer(answers, place, v1.Event(id=operation.id, exported=exported))
+            answers.put(place, v1.Event(id=operation.id, exported=exported))
 
         export = operation.export
         index = export.index if export.HasField("index") else None
@@ -178,11 +176,7 @@ class Operations:
     def _refused(self, operation_id: int, answers: Answers, place: int, error: Exception) -> None:
         refusal = error if isinstance(error, Refusal) else internal(error)
         self._engine.meter.refused(refusal.reason)
-        self._answer(answers, place, v1.Event(id=operation_id, error=status_of(refusal)))
-
-    def _answer(self, answers: Answers, place: int, event: v1.Event) -> None:
-        answers.event(place).CopyFrom(event)
-        answers.filled(event.ByteSize())
+        answers.put(place, v1.Event(id=operation_id, error=status_of(refusal)))
 
 
 def read_carry(spec: ModelSpec, message: v1.InitialCarry) -> Rows | None:

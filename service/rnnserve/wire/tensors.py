@@ -17,7 +17,15 @@ def check(spec: ModelSpec, step: v1.Step) -> Memory:
 
     Raises Refusal: wrong_input_count, wrong_dtype, wrong_size, empty_chunk, value_out_of_range.
     """
-    inputs = tuple(step.inputs)
+    given, token = step.inputs, spec.token
+    # The common case first, in a fifth of the time: one token.
+    if token is not None and len(given) == 1 and not step.data_types:
+        memory = given[0]
+        if len(memory) == token.size_bytes:
+            value = int.from_bytes(memory, "little", signed=token.signed)
+            if token.low <= value < token.high:
+                return (memory,)
+    inputs = tuple(given)
     if len(inputs) != len(spec.inputs):
         raise Refusal(
             Reason.WRONG_INPUT_COUNT,
@@ -93,14 +101,10 @@ def _check_values(tensor: TensorSpec, memory: bytes) -> None:
         low, high = tensor.low, tensor.high
     else:
         return
-    if len(memory) == tensor.dtype.itemsize and tensor.dtype.kind in "iu":
-        # One token is the common case, and an array of it costs ten times as much.
-        least = most = int.from_bytes(memory, "little", signed=tensor.dtype.kind == "i")
-    elif memory:
-        array = np.frombuffer(memory, np.uint8 if tensor.dtype.kind == "b" else tensor.dtype)
-        least, most = array.min(), array.max()
-    else:
+    if not memory:
         return
+    array = np.frombuffer(memory, np.uint8 if tensor.dtype.kind == "b" else tensor.dtype)
+    least, most = array.min(), array.max()
     if not (low <= least and most < high):
         found = least if not low <= least else most
         raise Refusal(

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
+from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.answers import MAX_EVENTS_BYTES, ExchangeAnswers, StreamAnswers
 
 
 def fill(answers: StreamAnswers | ExchangeAnswers, number: int, size_bytes: int = 0) -> None:
-    answers.event(number).id = number
-    answers.filled(size_bytes)
+    answers.put(number, v1.Event(id=number, exported=v1.Exported(blob=bytes(size_bytes))))
 
 
 def ids(frames) -> list[list[int]]:

@@ -64,6 +64,19 @@ def test_no_run_begins_once_the_budget_is_spent(machine, budget_s, max_rows, max
     assert [run[:2] for run in machine.runs[:2]] == [(1, 1), (1, 1)]
 
 
+def test_a_disturbance_while_all_is_run_once_is_set_right_by_the_next_round():
+    runs = []
+
+    def run_once(rows: int, steps: int) -> float:
+        runs.append((rows, steps))
+        disturbed = rows >= 16 and runs.count((rows, steps)) == 1
+        return rows * steps * (1e-5 if disturbed else 1e-6)
+
+    costs = measure(run_once, 64, 8)
+    assert costs.max_rows == 1  # no fixed cost: more rows gain nothing
+    assert costs.expected_s(64, 8) == pytest.approx(512e-6)
+
+
 @given(machine=machines, **limits)
 def test_no_run_is_larger_than_asked_for_and_none_is_run_more_than_needed(
     machine, max_rows, max_block_steps
@@ -71,7 +84,8 @@ def test_no_run_is_larger_than_asked_for_and_none_is_run_more_than_needed(
     measure(machine, max_rows, max_block_steps)
     cells = [run[:2] for run in machine.runs]
     assert all(rows <= max_rows and steps <= max_block_steps for rows, steps in cells)
-    assert max(map(cells.count, cells)) <= TIMED_RUNS + 1
+    # The very first run of all is one more, and counts for nothing.
+    assert max(map(cells[1:].count, cells)) <= TIMED_RUNS + 1
 
 
 @settings(deadline=None)
