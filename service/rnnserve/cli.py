@@ -64,7 +64,11 @@ COMMANDS = (
         "rnnserve.commands.models:models",
         SERVE,
         "List the models of a running server.",
-        ("rnnserve models", "rnnserve models --target gpu-box:8001 --json"),
+        (
+            "rnnserve models",
+            "rnnserve models --target gpu-box:8001 --json",
+            "rnnserve models --costs",
+        ),
     ),
     Command(
         "generate",
@@ -74,6 +78,7 @@ COMMANDS = (
         (
             'rnnserve generate letters --prompt "def main(" --max-tokens 400',
             'rnnserve generate letters --prompt "def " --temperature 0.7 --top-k 20 --seed 7',
+            'rnnserve generate letters --prompt "def " --max-tokens 12 --logprobs',
         ),
     ),
     Command(
@@ -82,6 +87,13 @@ COMMANDS = (
         SERVE,
         "Measure how well a model predicts a text.",
         ("rnnserve score letters held-out.txt", "rnnserve score letters held-out.txt --chunk 1"),
+    ),
+    Command(
+        "audit",
+        "rnnserve.commands.audit:audit",
+        SERVE,
+        "Check that a running server's books are in order.",
+        ("rnnserve audit", "rnnserve audit --target gpu-box:8001 && echo sound"),
     ),
     Command(
         "demo",

@@ -1,7 +1,7 @@
 """The client for asyncio: all sessions of an AsyncClient share one stream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, Unpack
@@ -9,20 +9,18 @@ from typing import Self, Unpack
 import grpc
 import grpc.aio
 
-from rnnserve.client.async_session import AsyncSession, Outcomes, event_of
+from rnnserve.client.async_generation import AsyncGeneration
+from rnnserve.client.async_session import AsyncSession
+from rnnserve.client.carry import Carry, initial_carry
 from rnnserve.client.channel import DESCRIBE_TIMEOUT_S, NO_COMPRESSION, OPTIONS
-from rnnserve.client.errors import from_rpc_error
-from rnnserve.client.facts import Model, Models, read_model, read_models
-from rnnserve.client.generation import (
-    End,
-    Piece,
-    Sampling,
-    generate_request,
-    read_end,
-    read_piece,
-)
-from rnnserve.client.progress import Progress, opening
-from rnnserve.client.stream import OperationStream, read
+from rnnserve.client.codec import Tensor
+from rnnserve.client.errors import ServerError, from_rpc_error
+from rnnserve.client.facts import Audit, Model, Models, read_audit, read_model, read_models
+from rnnserve.client.frames import fitting
+from rnnserve.client.generation import Prompt, Sampling, generate_request
+from rnnserve.client.outcome import sessions_made
+from rnnserve.client.progress import Progress, importing, opening, other_carry
+from rnnserve.client.stream import OperationStream
 from rnnserve.repository.tokenizer import Tokenizer
 from rnnserve.v1 import rnnserve_pb2 as pb
 from rnnserve.v1 import rnnserve_pb2_grpc as rpc
@@ -41,6 +39,7 @@ class AsyncClient:
     def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None = None) -> None:
         self._target = target
         self._credentials = credentials
+        self._carries: dict[tuple[str, int], tuple[Tensor, ...]] = {}
 
     async def __aenter__(self) -> Self:
         # grpc.aio binds a channel to the loop that runs now.
@@ -54,6 +53,7 @@ class AsyncClient:
             )
         self._stub = rpc.RnnServeStub(self._channel)
         self._stream = OperationStream(self._stub)
+        self._describing = asyncio.Lock()
         return self
 
     async def __aexit__(
@@ -87,23 +87,51 @@ class AsyncClient:
         return Tokenizer(json) if json else None
 
     @asynccontextmanager
-    async def open(self, model: str, version: int = 0) -> AsyncIterator[AsyncSession]:
-        """A session from a zero carry, closed on leaving; version 0 is the newest."""
-        session = await self._opened(model, version)
-        try:
+    async def open(
+        self,
+        model: str,
+        version: int = 0,
+        *,
+        carry: Carry | None = None,
+        seed: int | None = None,
+        scale: float | None = None,
+    ) -> AsyncIterator[AsyncSession]:
+        """A session, closed on leaving; version 0 is the newest.
+
+        It begins with zeros, with `carry` (all of `Model.carry` by name, without rows), or at
+        random from `seed`, with standard deviation `scale` (1). What the model's carry is, the
+        first call with one asks the server.
+
+        Raises BadInput (bad_carry) before anything is opened.
+        """
+        async with await self._opened(model, version, carry, seed, scale) as session:
             yield session
-        finally:
-            await session.leave()
+
+    @asynccontextmanager
+    async def restore(
+        self, model: str, blob: bytes, version: int = 0
+    ) -> AsyncIterator[AsyncSession]:
+        """A new session from what `export` gave, with its index; closed on leaving."""
+        async with await self._made(importing(model, version, blob), "the blob") as session:
+            yield session
 
     def generate(
         self,
         model: str,
-        prompt: str | Sequence[int],
+        prompt: Prompt,
         version: int = 0,
         **sampling: Unpack[Sampling],
-    ) -> "AsyncGeneration":
+    ) -> AsyncGeneration:
         """Text or tokens after a prompt; see `Sampling` for what can be asked."""
         return AsyncGeneration(self._stub, generate_request(model, version, prompt, sampling))
+
+    async def audit(self) -> Audit:
+        """Has the server hold its tables against each other."""
+        try:
+            reply = await self._stub.Audit(pb.AuditRequest(), timeout=DESCRIBE_TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        return read_audit(reply)
 
     async def _models(self, timeout_s: float, wait_for_ready: bool) -> Models:
         call = self._stub.ListModels(
@@ -114,50 +142,42 @@ class AsyncClient:
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 
-    async def _opened(self, model: str, version: int) -> AsyncSession:
-        outcome = self._stream.ask(opening(model, version))
+    async def _opened(
+        self,
+        model: str,
+        version: int,
+        carry: Carry | None,
+        seed: int | None,
+        scale: float | None,
+    ) -> AsyncSession:
+        if carry is None:
+            initial = initial_carry(None, seed, scale, ())
+            return await self._made(opening(model, version, initial), "the carry")
+        known = await self._carry_of(model, version)
         try:
-            event = event_of(await asyncio.shield(outcome))
-        except asyncio.CancelledError:
-            # The server opens it all the same, and nobody would ever close it.
-            outcome.add_done_callback(self._close_unwanted)
+            initial = initial_carry(carry, seed, scale, known)
+            session = await self._made(opening(model, version, initial), "the carry")
+            if session.carry != known:
+                await session.leave()
+                raise other_carry(model, session.version)
+        except ServerError:
+            # What was known may be that of an older version.
+            self._carries.pop((model, version), None)
             raise
-        session = AsyncSession(self._stream, Progress(event.opened))
-        self._stream.max_frame_bytes = (
-            session.limits.max_frame_bytes or self._stream.max_frame_bytes
-        )
         return session
 
-    def _close_unwanted(self, outcome: Outcomes) -> None:
-        event = outcome.result()
-        if isinstance(event, pb.Event) and event.HasField("opened"):
-            self._stream.ask(Progress(event.opened).closing())
+    async def _carry_of(self, model: str, version: int) -> tuple[Tensor, ...]:
+        async with self._describing:
+            if (model, version) not in self._carries:
+                self._carries[model, version] = (await self.describe(model, version)).carry
+            return self._carries[model, version]
 
-
-class AsyncGeneration:
-    """One generation, read once.
-
-        generation = client.generate("letters", "ROMEO:", max_tokens=100)
-        async for piece in generation:
-            print(piece.text, end="", flush=True)
-        print(generation.end.seed)
-
-    Where the loop is left early, the server stops too.
-    """
-
-    end: End | None = None
-    """How it ended; None before that."""
-
-    def __init__(self, stub: "rpc.RnnServeAsyncStub", request: pb.GenerateRequest) -> None:
-        self._stub = stub
-        self._request = request
-
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        call = self._stub.Generate(self._request)
-        try:
-            while (reply := await read(call)) is not None:
-                self.end = read_end(reply)
-                if piece := read_piece(reply):
-                    yield piece
-        finally:
-            call.cancel()
+    async def _made(self, operation: pb.Operation, what: str) -> AsyncSession:
+        limits = self._stream.limits
+        outcome = self._stream.ask(
+            fitting(operation, limits.max_frame_bytes if limits else 0, what)
+        )
+        event = await sessions_made(self._stream, outcome)
+        session = AsyncSession(self._stub, self._stream, Progress.of(event.opened))
+        self._stream.limits = session.limits
+        return session

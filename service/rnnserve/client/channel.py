@@ -3,11 +3,14 @@
 import grpc
 
 from rnnserve.client.errors import TRANSPORT, ServerError
+from rnnserve.v1 import rnnserve_pb2 as pb
 
 MAX_RECEIVED_BYTES = 64 * 1024 * 1024
 DESCRIBE_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
 """How long leaving a session waits for the server; the session then ends by its idle timeout."""
+BUSY_PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Waits between asking whether the server has noticed that a generation was left."""
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -22,11 +25,19 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 NO_COMPRESSION = grpc.Compression.NoCompression
 
 _BROKEN_OFF = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+_REPEATABLE = frozenset({"step", "reset", "export"})
 
 
 def broke_off(error: ServerError) -> bool:
-    """Whether the connection or the server's process went away, so that a step may go again."""
+    """Whether the connection or the server's process went away, so that what can't happen twice
+    may go again."""
     return error.code in _BROKEN_OFF
+
+
+def may_go_twice(operation: pb.Operation) -> bool:
+    """Whether the server can't do it twice: steps and resets name their index, exports change
+    nothing."""
+    return operation.WhichOneof("kind") in _REPEATABLE
 
 
 def telling(first: ServerError, then: ServerError) -> ServerError:

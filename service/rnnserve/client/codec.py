@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +24,7 @@ class Tensor:
     low: int | None = None
     high: int | None = None
 
-    @property
+    @cached_property
     def step_bytes(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
@@ -31,11 +32,10 @@ class Tensor:
         return f"{self.name} {self.dtype.name}[{', '.join(map(str, self.shape))}]"
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A chunk's inputs as a Step carries them, one entry an input."""
 
-    inputs: tuple[bytes, ...]
+    inputs: Sequence[bytes]
     steps: int
 
 
@@ -65,19 +65,18 @@ def encode(values: Sequence[ArrayLike], tensors: Sequence[Tensor]) -> Encoded:
             f"the model takes {len(tensors)} inputs ({names}), {len(values)} were given",
             expected=len(tensors),
         )
-    arrays = [
-        _chunk(_converted(value, tensor), tensor)
-        for value, tensor in zip(values, tensors, strict=True)
-    ]
-    steps = len(arrays[0])
-    for array, tensor in zip(arrays, tensors, strict=True):
-        if len(array) != steps:
+    inputs, steps = [], 0
+    for value, tensor in zip(values, tensors, strict=True):
+        array = _chunk(converted(value, tensor, "input"), tensor)
+        if steps and len(array) != steps:
             raise BadInput(
                 Reason.WRONG_SIZE,
                 f"input {tensor.name!r} has {len(array)} steps, {tensors[0].name!r} has {steps}",
                 expected=steps,
             )
-    return Encoded(tuple(array.tobytes() for array in arrays), steps)
+        steps = len(array)
+        inputs.append(array.tobytes())
+    return Encoded(inputs, steps)
 
 
 def decode(data: Sequence[bytes], tensors: Sequence[Tensor], steps: int) -> list[NDArray[Any]]:
@@ -85,44 +84,56 @@ def decode(data: Sequence[bytes], tensors: Sequence[Tensor], steps: int) -> list
 
     Raises ValueError when the lengths aren't those of `steps` steps.
     """
-    return [
-        np.frombuffer(entry, tensor.dtype).reshape(steps, *tensor.shape).copy()
-        for entry, tensor in zip(data, tensors, strict=True)
-    ]
+    arrays = []
+    for entry, tensor in zip(data, tensors, strict=True):
+        if len(entry) != steps * tensor.step_bytes:
+            raise ValueError(
+                f"{len(entry)} bytes of {tensor.name!r} are not {steps} steps of {tensor}"
+            )
+        # Over a copy of the bytes: a third of what frombuffer, reshape and copy take.
+        arrays.append(np.ndarray((steps, *tensor.shape), tensor.dtype, bytearray(entry)))
+    return arrays
 
 
-def _chunk(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
-    """`array` with its axis of time  # (T, *tensor.shape)"""
-    if array.shape == tensor.shape:
-        array = array[np.newaxis]
-    if array.shape[1:] != tensor.shape or array.ndim == 0:
-        expected = ", ".join(["T", *map(str, tensor.shape)])
-        raise BadInput(
-            Reason.WRONG_SIZE,
-            f"input {tensor.name!r} has shape {array.shape}, expected ({expected})",
-            expected=f"({expected})",
-        )
-    if len(array) == 0:
-        raise BadInput(Reason.EMPTY_CHUNK, f"input {tensor.name!r} has no steps, give at least one")
-    return array
+def converted(value: ArrayLike, tensor: Tensor, kind: str) -> NDArray[Any]:
+    """`value` in the tensor's dtype, or BadInput where that could change a number.
 
-
-def _converted(value: ArrayLike, tensor: Tensor) -> NDArray[Any]:
-    """`value` in the tensor's dtype, or BadInput where that could change a number."""
+    `kind` is what the tensor is to the caller, for the message.
+    """
+    # The common case first: what is right already is only looked at.
+    if type(value) is np.ndarray and value.dtype == tensor.dtype:
+        return value
     from_python = isinstance(value, int | float | list | tuple)
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise BadInput(Reason.WRONG_SIZE, f"input {tensor.name!r}: {error}") from None
+        raise BadInput(Reason.WRONG_SIZE, f"{kind} {tensor.name!r}: {error}") from None
     # numpy calls an empty list float64; it has no type worth an error about types.
     if array.size == 0 or _lossless(array, tensor.dtype, from_python):
         return array.astype(tensor.dtype, order="C", copy=False)
     raise BadInput(
         Reason.WRONG_DTYPE,
-        f"input {tensor.name!r} is {tensor.dtype.name}, {array.dtype.name} would not go into it "
+        f"{kind} {tensor.name!r} is {tensor.dtype.name}, {array.dtype.name} would not go into it "
         "unchanged: convert it yourself",
         expected=tensor.dtype.name,
     )
+
+
+def _chunk(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    """`array` with its axis of time  # (T, *tensor.shape)"""
+    shape = array.shape
+    if shape == tensor.shape:
+        return array[np.newaxis]
+    if not shape or shape[1:] != tensor.shape:
+        expected = ", ".join(["T", *map(str, tensor.shape)])
+        raise BadInput(
+            Reason.WRONG_SIZE,
+            f"input {tensor.name!r} has shape {shape}, expected ({expected})",
+            expected=f"({expected})",
+        )
+    if shape[0] == 0:
+        raise BadInput(Reason.EMPTY_CHUNK, f"input {tensor.name!r} has no steps, give at least one")
+    return array
 
 
 def _lossless(array: NDArray[Any], dtype: np.dtype[Any], from_python: bool) -> bool:

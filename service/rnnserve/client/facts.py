@@ -1,4 +1,4 @@
-"""What a server says about its models and its limits."""
+"""What a server says about its models, its limits and itself."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,43 @@ class Limits:
     kept_replies: int
     idle_timeout_s: float
     max_frame_bytes: int
+    max_frame_operations: int
+    max_life_s: float
+    """0: none."""
+    max_forks: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One run on the server: `rows` sessions, `steps` of each."""
+
+    rows: int
+    steps: int
+    run_us: float
+    measured: bool
+    """It was run; otherwise it follows from others that were."""
+
+    @property
+    def step_us(self) -> float:
+        """Microseconds a step and row."""
+        return self.run_us / (self.rows * self.steps)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a model costs on its server, measured when it was loaded, and what follows from it."""
+
+    runs: tuple[Cost, ...]
+    max_rows: int
+    """Rows that run together, at most."""
+    alone_block_steps: int
+    """The longest block of one row."""
+    full_block_steps: int
+    """The longest block of `max_rows` rows."""
+    max_stall_us: float
+    """A run expected to take longer leaves the server's loop for a worker thread."""
+    max_block_us: float
+    """Blocks are cut to take no longer."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +72,8 @@ class Model:
     """The training card, or empty."""
     tokenizer_json: str
     """Only from `describe`; empty where there is none."""
+    costs: Costs | None
+    """Only from `describe`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +93,18 @@ class Models:
     broken: tuple[BrokenModel, ...]
 
 
+@dataclass(frozen=True)
+class Audit:
+    """What the server found when it held its tables against each other."""
+
+    problems: tuple[str, ...]
+    """Empty when all is sound."""
+    sessions: int
+    waiting_steps: int
+    waiting_bytes: int
+    generations: int
+
+
 def read_limits(message: pb.Limits) -> Limits:
     return Limits(
         max_chunk_steps=message.max_chunk_steps,
@@ -61,6 +112,9 @@ def read_limits(message: pb.Limits) -> Limits:
         kept_replies=message.kept_replies,
         idle_timeout_s=message.idle_timeout_s,
         max_frame_bytes=message.max_frame_bytes,
+        max_frame_operations=message.max_frame_operations,
+        max_life_s=message.max_life_s,
+        max_forks=message.max_forks,
     )
 
 
@@ -76,6 +130,18 @@ def read_model(message: pb.ModelDescription) -> Model:
         fingerprint=message.fingerprint,
         card_json=message.card_json,
         tokenizer_json=message.tokenizer_json,
+        costs=read_costs(message.costs) if message.HasField("costs") else None,
+    )
+
+
+def read_costs(message: pb.Costs) -> Costs:
+    return Costs(
+        runs=tuple(Cost(run.rows, run.steps, run.run_us, run.measured) for run in message.runs),
+        max_rows=message.max_rows,
+        alone_block_steps=message.alone_block_steps,
+        full_block_steps=message.full_block_steps,
+        max_stall_us=message.max_stall_us,
+        max_block_us=message.max_block_us,
     )
 
 
@@ -85,4 +151,14 @@ def read_models(message: pb.ListModelsReply) -> Models:
         broken=tuple(
             BrokenModel(broken.model, broken.version, broken.problem) for broken in message.broken
         ),
+    )
+
+
+def read_audit(message: pb.AuditReply) -> Audit:
+    return Audit(
+        problems=tuple(message.problems),
+        sessions=message.sessions,
+        waiting_steps=message.waiting_steps,
+        waiting_bytes=message.waiting_bytes,
+        generations=message.generations,
     )

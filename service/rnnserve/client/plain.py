@@ -1,32 +1,22 @@
 """The client without asyncio: every operation is a call of its own, and waits for its answer."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, Unpack
 
 import grpc
-from numpy.typing import ArrayLike
 
-from rnnserve.client.channel import (
-    CLOSE_TIMEOUT_S,
-    DESCRIBE_TIMEOUT_S,
-    NO_COMPRESSION,
-    OPTIONS,
-    broke_off,
-    telling,
-)
+from rnnserve.client.carry import Carry, initial_carry
+from rnnserve.client.channel import DESCRIBE_TIMEOUT_S, NO_COMPRESSION, OPTIONS
+from rnnserve.client.codec import Tensor
 from rnnserve.client.errors import ServerError, from_rpc_error
-from rnnserve.client.facts import Model, Models, read_model, read_models
-from rnnserve.client.generation import (
-    End,
-    Piece,
-    Sampling,
-    generate_request,
-    read_end,
-    read_piece,
-)
-from rnnserve.client.progress import Answer, Progress, checked, opening
+from rnnserve.client.facts import Audit, Model, Models, read_audit, read_model, read_models
+from rnnserve.client.generation import Prompt, Sampling, generate_request
+from rnnserve.client.outcome import event_of, outcome_of
+from rnnserve.client.plain_generation import Generation
+from rnnserve.client.plain_session import Session, exchange
+from rnnserve.client.progress import Progress, importing, opening, other_carry
 from rnnserve.repository.tokenizer import Tokenizer
 from rnnserve.v1 import rnnserve_pb2 as pb
 from rnnserve.v1 import rnnserve_pb2_grpc as rpc
@@ -61,6 +51,7 @@ class Client:
             )
         self._stub = rpc.RnnServeStub(self._channel)
         self._timeout_s = timeout_s
+        self._carries: dict[tuple[str, int], tuple[Tensor, ...]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -99,24 +90,48 @@ class Client:
         return Tokenizer(json) if json else None
 
     @contextmanager
-    def open(self, model: str, version: int = 0) -> Iterator["Session"]:
-        """A session from a zero carry, closed on leaving; version 0 is the newest."""
-        event = checked(exchange(self._stub, opening(model, version), self._timeout_s))
-        session = Session(self._stub, Progress(event.opened), self._timeout_s)
-        try:
+    def open(
+        self,
+        model: str,
+        version: int = 0,
+        *,
+        carry: Carry | None = None,
+        seed: int | None = None,
+        scale: float | None = None,
+    ) -> Iterator[Session]:
+        """A session, closed on leaving; version 0 is the newest.
+
+        It begins with zeros, with `carry` (all of `Model.carry` by name, without rows), or at
+        random from `seed`, with standard deviation `scale` (1). What the model's carry is, the
+        first call with one asks the server.
+
+        Raises BadInput (bad_carry) before anything is opened.
+        """
+        with self._opened(model, version, carry, seed, scale) as session:
             yield session
-        finally:
-            session.leave()
+
+    @contextmanager
+    def restore(self, model: str, blob: bytes, version: int = 0) -> Iterator[Session]:
+        """A new session from what `export` gave, with its index; closed on leaving."""
+        with self._made(importing(model, version, blob)) as session:
+            yield session
 
     def generate(
         self,
         model: str,
-        prompt: str | Sequence[int],
+        prompt: Prompt,
         version: int = 0,
         **sampling: Unpack[Sampling],
-    ) -> "Generation":
+    ) -> Generation:
         """Text or tokens after a prompt; see `Sampling` for what can be asked."""
         return Generation(self._stub, generate_request(model, version, prompt, sampling))
+
+    def audit(self) -> Audit:
+        """Has the server hold its tables against each other."""
+        try:
+            return read_audit(self._stub.Audit(pb.AuditRequest(), timeout=DESCRIBE_TIMEOUT_S))
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
 
     def _models(self, timeout_s: float, wait_for_ready: bool) -> Models:
         try:
@@ -128,115 +143,33 @@ class Client:
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 
-
-class Session:
-    """One session: a model's carry on the server, and the index of the next step."""
-
-    def __init__(self, stub: rpc.RnnServeStub, progress: Progress, timeout_s: float | None) -> None:
-        self.id = progress.id
-        self.version = progress.version
-        self.inputs = progress.inputs
-        self.outputs = progress.outputs
-        self.limits = progress.limits
-        self._stub = stub
-        self._progress = progress
-        self._timeout_s = timeout_s
-        self._left = False
-
-    @property
-    def index(self) -> int:
-        """The index of the next step: how many the session has taken."""
-        return self._progress.index
-
-    def step(self, *arrays: ArrayLike) -> Answer:
-        """Takes a chunk of T >= 1 steps, one array an input, each (T, *shape).
-
-        Returns (T, *shape) of the output, or a dict of them by name when the model has several.
-        A single step may leave T out; numbers and lists of Python are taken where nothing is lost.
-
-        Raises BadInput for arrays that don't fit, and ServerError: the session then stands where
-        the chunk began, so that the same chunk may be sent again.
-        """
-        chunk = self._progress.begin(self._progress.encode(arrays))
+    def _opened(
+        self,
+        model: str,
+        version: int,
+        carry: Carry | None,
+        seed: int | None,
+        scale: float | None,
+    ) -> Session:
+        if carry is None:
+            return self._made(opening(model, version, initial_carry(None, seed, scale, ())))
+        known = self._carry_of(model, version)
         try:
-            return self._progress.answer(chunk, self._sent(chunk.operation))
-        except BaseException:
-            self._progress.failed(chunk)
+            session = self._made(opening(model, version, initial_carry(carry, seed, scale, known)))
+            if session.carry != known:
+                session.leave()
+                raise other_carry(model, session.version)
+        except ServerError:
+            # What was known may be that of an older version.
+            self._carries.pop((model, version), None)
             raise
+        return session
 
-    def steps(self, chunks: Iterable[ArrayLike | tuple[ArrayLike, ...]]) -> Iterator[Answer]:
-        """The answers to chunks in their order.
+    def _carry_of(self, model: str, version: int) -> tuple[Tensor, ...]:
+        if (known := self._carries.get((model, version))) is None:
+            known = self._carries[model, version] = self.describe(model, version).carry
+        return known
 
-        A chunk is what `step` takes: an array, or a tuple of them when the model has several
-        inputs. Raises as `step` does, at the chunk that failed.
-        """
-        for chunk in chunks:
-            yield self.step(*chunk if isinstance(chunk, tuple) else (chunk,))
-
-    def close(self) -> int:
-        """Ends the session; returns how many steps it took."""
-        return self._close(self._timeout_s)
-
-    def leave(self) -> None:
-        """Closes, whatever the server says: the session is over for us either way."""
-        if not self._left:
-            with suppress(ServerError):
-                self._close(CLOSE_TIMEOUT_S)
-
-    def _sent(self, operation: pb.Operation) -> pb.Event:
-        try:
-            return exchange(self._stub, operation, self._timeout_s)
-        except ServerError as error:
-            if not broke_off(error):
-                raise
-            first = error
-        # The same index: a step that the server has taken already it only answers again.
-        try:
-            return exchange(self._stub, operation, self._timeout_s)
-        except ServerError as error:
-            raise telling(first, error) from None
-
-    def _close(self, timeout_s: float | None) -> int:
-        self._left = True
-        return checked(exchange(self._stub, self._progress.closing(), timeout_s)).closed.steps
-
-
-class Generation:
-    """One generation, read once.
-
-        generation = client.generate("letters", "ROMEO:", max_tokens=100)
-        for piece in generation:
-            print(piece.text, end="", flush=True)
-        print(generation.end.seed)
-
-    Where the loop is left early, the server stops too.
-    """
-
-    end: End | None = None
-    """How it ended; None before that."""
-
-    def __init__(self, stub: rpc.RnnServeStub, request: pb.GenerateRequest) -> None:
-        self._stub = stub
-        self._request = request
-
-    def __iter__(self) -> Iterator[Piece]:
-        call = self._stub.Generate(self._request)
-        try:
-            for reply in call:
-                self.end = read_end(reply)
-                if piece := read_piece(reply):
-                    yield piece
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
-        finally:
-            call.cancel()
-
-
-def exchange(stub: rpc.RnnServeStub, operation: pb.Operation, timeout_s: float | None) -> pb.Event:
-    """The event that answers the operation, in a call of its own."""
-    frame = pb.OperationFrame(operations=[operation])
-    try:
-        (event,) = stub.Exchange(frame, timeout=timeout_s).events
-    except grpc.RpcError as error:
-        raise from_rpc_error(error) from None
-    return event
+    def _made(self, operation: pb.Operation) -> Session:
+        event = event_of(outcome_of(exchange(self._stub, operation, self._timeout_s)))
+        return Session(self._stub, Progress.of(event.opened), self._timeout_s)

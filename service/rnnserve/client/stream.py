@@ -10,26 +10,25 @@ from typing import Any, TypeVar, cast
 import grpc
 import grpc.aio
 
-from rnnserve.client.channel import broke_off, telling
+from rnnserve.client.channel import broke_off, may_go_twice, telling
 from rnnserve.client.errors import TRANSPORT, ServerError, from_rpc_error
-from rnnserve.client.frames import UNTOLD_FRAME_BYTES, take_frame
+from rnnserve.client.facts import Limits
+from rnnserve.client.frames import UNTOLD_FRAME_BYTES, UNTOLD_FRAME_OPERATIONS, take_frame
+from rnnserve.client.outcome import Outcome, Outcomes, outcome_of
 from rnnserve.v1 import rnnserve_pb2 as pb
 from rnnserve.v1 import rnnserve_pb2_grpc as rpc
 
 Message = TypeVar("Message")
 Call = grpc.aio.StreamStreamCall[pb.OperationFrame, pb.EventFrame]
-Outcome = pb.Event | ServerError
-"""What became of an operation. A value, so that one nobody waits for any more stays quiet."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Asked:
     """An operation that has no answer yet."""
 
     operation: pb.Operation
-    outcome: asyncio.Future[Outcome]
+    outcome: Outcomes
     settled: Callable[[Outcome], None]
-    written: bool = False
     broken: ServerError | None = None
     """Why the stream before this one ended."""
 
@@ -40,9 +39,9 @@ class Asked:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
-    def may_go_again(self) -> bool:
+    def may_go_again(self, written: bool) -> bool:
         """After a break: once, and only what the server can't do twice."""
-        return self.broken is None and (not self.written or self.operation.HasField("step"))
+        return self.broken is None and (not written or may_go_twice(self.operation))
 
 
 class OperationStream:
@@ -53,9 +52,12 @@ class OperationStream:
     """
 
     def __init__(self, stub: "rpc.RnnServeAsyncStub") -> None:
-        self.max_frame_bytes = UNTOLD_FRAME_BYTES
+        self.limits: Limits | None = None
+        """What the server has said of its frames."""
         self._stub = stub
         self._ids = itertools.count(1)
+        self._written = 0
+        """The last id that was written: they go in their order, on every stream."""
         self._asked: dict[int, Asked] = {}
         self._waiting: deque[pb.Operation] = deque()
         self._wake = asyncio.Event()
@@ -64,7 +66,7 @@ class OperationStream:
 
     def ask(
         self, operation: pb.Operation, settled: Callable[[Outcome], None] = lambda _: None
-    ) -> asyncio.Future[Outcome]:
+    ) -> Outcomes:
         """Sends the operation after all that were asked before it; gives it its id.
 
         `settled` is called with the outcome before anybody can see it, and also when nobody does.
@@ -116,7 +118,7 @@ class OperationStream:
         while (frame := await read(call)) is not None:
             for event in frame.events:
                 if asked := self._asked.pop(event.id, None):
-                    asked.settle(event)
+                    asked.settle(outcome_of(event))
         # A server may give its streams an age: what was under way goes on with the next one.
         raise ServerError(
             TRANSPORT, "the server ended the stream", code=grpc.StatusCode.UNAVAILABLE
@@ -125,9 +127,8 @@ class OperationStream:
     async def _write(self, call: Call) -> None:
         while True:
             while self._waiting:
-                frame = take_frame(self._waiting, self.max_frame_bytes)
-                for operation in frame.operations:
-                    self._asked[operation.id].written = True
+                frame = self._next_frame()
+                self._written = max(self._written, frame.operations[-1].id)
                 try:
                     await call.write(frame)
                 except (grpc.RpcError, asyncio.InvalidStateError):
@@ -135,12 +136,24 @@ class OperationStream:
             self._wake.clear()
             await self._wake.wait()
 
+    def _next_frame(self) -> pb.OperationFrame:
+        max_bytes = max_operations = 0
+        if self.limits is not None:
+            max_bytes = self.limits.max_frame_bytes
+            max_operations = self.limits.max_frame_operations
+        return take_frame(
+            self._waiting,
+            max_bytes or UNTOLD_FRAME_BYTES,
+            max_operations or UNTOLD_FRAME_OPERATIONS,
+        )
+
     def _after(self, error: ServerError) -> None:
         """Puts back what may go again, in its order, and fails the rest."""
         again: list[Asked] = []
         lost: list[Asked] = []
         for asked in self._asked.values():
-            (again if broke_off(error) and asked.may_go_again() else lost).append(asked)
+            may = broke_off(error) and asked.may_go_again(asked.operation.id <= self._written)
+            (again if may else lost).append(asked)
         self._fail(lost, error)
         for asked in again:
             asked.broken = error

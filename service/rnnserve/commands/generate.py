@@ -7,8 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from rich.console import Console
 
-from rnnserve.client import Client, End, Generation
+from rnnserve.client import Client, End, Generation, Piece
+from rnnserve.commands.likelihood import show_likelihood
 from rnnserve.commands.target import LOCAL, Target
 
 NotNegative = Parameter(validator=Number(gte=0))
@@ -33,14 +35,31 @@ class GenerateOptions:
     """The same seed gives the same text again; drawn by the server unless given."""
     stop: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """End before this text; may be given several times."""
+    stop_token: Annotated[tuple[int, ...], Parameter(negative=()), NotNegative] = ()
+    """End with this token, which is still written; may be given several times."""
+    repetition_penalty: Annotated[float, Parameter(validator=Number(gt=0))] = 1.0
+    """Above 1, tokens that came before, in the prompt too, become less likely."""
+    logprobs: Annotated[bool, Parameter(negative=())] = False
+    """After the text, show on standard error how likely the model found each of its tokens, before
+    temperature and all the rest."""
     quiet: Annotated[bool, Parameter(negative=())] = False
     """Write no summary to standard error."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came, and the seconds until the first of it."""
+
+    first_s: float
+    pieces: tuple[Piece, ...]
 
 
 def generate(model: str, /, *, options: GenerateOptions, server: Target = LOCAL) -> None:
     """Let a model go on with a text.
 
-    The text goes to standard output as it is made, a summary to standard error.
+    The text goes to standard output as it is made, a summary to standard error. The model's own
+    scores decide, bent by --repetition-penalty, then by --temperature, then cut by --top-k and
+    --top-p.
 
     Parameters
     ----------
@@ -57,25 +76,32 @@ def generate(model: str, /, *, options: GenerateOptions, server: Target = LOCAL)
             top_p=options.top_p,
             seed=options.seed,
             stop=options.stop,
+            stop_tokens=options.stop_token,
+            repetition_penalty=options.repetition_penalty,
+            logprobs=options.logprobs,
         )
+        tokenizer = client.tokenizer(model) if options.logprobs else None
         began_s = time.perf_counter()
         try:
-            first_s = _write(generation, began_s)
+            written = _write(generation, began_s)
         finally:
             print(flush=True)
         taken_s = time.perf_counter() - began_s
+    if options.logprobs:
+        show_likelihood(Console(stderr=True), written.pieces, tokenizer)
     if not options.quiet and generation.end is not None:
-        print(_summary(generation.end, first_s, taken_s), file=sys.stderr)
+        print(_summary(generation.end, written.first_s, taken_s), file=sys.stderr)
 
 
-def _write(generation: Generation, began_s: float) -> float:
-    """Writes each piece as it comes; returns the seconds until the first."""
-    first_s = None
+def _write(generation: Generation, began_s: float) -> Written:
+    """Writes each piece as it comes."""
+    first_s, pieces = None, []
     for piece in generation:
         first_s = first_s or time.perf_counter() - began_s
+        pieces.append(piece)
         sys.stdout.write(piece.text)
         sys.stdout.flush()
-    return first_s or 0.0
+    return Written(first_s or 0.0, tuple(pieces))
 
 
 def _summary(end: End, first_s: float, taken_s: float) -> str:

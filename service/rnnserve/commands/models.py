@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rnnserve.client import Client, Models, Tensor
+from rnnserve.client import Client, Model, Models, Tensor
+from rnnserve.commands.costs import costs_json, show_costs
 from rnnserve.commands.target import LOCAL, Target
 
 COLUMNS = ("model", "version", "inputs", "outputs", "carry bytes", "tokenizer")
@@ -23,6 +24,8 @@ class ModelsOptions:
 
     json: Annotated[bool, Parameter(negative=())] = False
     """JSON for programs instead of a table."""
+    costs: Annotated[bool, Parameter(negative=())] = False
+    """What runs of each model cost on that server, and what follows from it."""
 
 
 DEFAULTS = ModelsOptions()
@@ -33,21 +36,31 @@ def models(*, options: ModelsOptions = DEFAULTS, server: Target = LOCAL) -> None
 
     Shows what a session of each takes and gives, and how many bytes of carry it keeps on the
     server. Models that the server found but could not load come last, with what is wrong.
+
+    With --costs it shows instead what the server measured when it loaded each model: the time of a
+    run by rows (sessions that run together) and steps (of each), and each step's share of it. Where
+    more rows make a step no cheaper, the server runs no more of them together; where more steps
+    take too long for those who wait, it cuts chunks into blocks.
     """
     with server.reached(), Client(server.target) as client:
         found = client.models()
+        if options.costs:
+            found = replace(found, ready=tuple(_described(client, model) for model in found.ready))
     if options.json:
-        json.dump(as_json(found), sys.stdout, indent=2)
+        json.dump(as_json(found, costs=options.costs), sys.stdout, indent=2)
         print()
         return
     console = Console()
-    if found.ready or not found.broken:
+    if options.costs:
+        for model in found.ready:
+            show_costs(console, model)
+    elif found.ready or not found.broken:
         console.print(_table(found))
     for broken in found.broken:
         console.print(Text(f"{broken.name} version {broken.version}: {broken.problem}", "red"))
 
 
-def as_json(found: Models) -> dict[str, Any]:
+def as_json(found: Models, *, costs: bool) -> dict[str, Any]:
     """Plain data, for programs."""
     return {
         "ready": [
@@ -60,6 +73,7 @@ def as_json(found: Models) -> dict[str, Any]:
                 "carry_bytes": model.carry_bytes,
                 "tokenizer": model.has_tokenizer,
                 "fingerprint": model.fingerprint,
+                **({"costs": costs_json(model.costs)} if costs else {}),
             }
             for model in found.ready
         ],
@@ -68,6 +82,10 @@ def as_json(found: Models) -> dict[str, Any]:
             for broken in found.broken
         ],
     }
+
+
+def _described(client: Client, model: Model) -> Model:
+    return client.describe(model.name, model.version)
 
 
 def _table(found: Models) -> Table:

@@ -29,6 +29,14 @@ class AwaitedClient:
         with self._plain.open(*words, **more) as session:
             yield AwaitedSession(session)
 
+    @asynccontextmanager
+    async def restore(self, *words):
+        with self._plain.restore(*words) as session:
+            yield AwaitedSession(session)
+
+    async def audit(self):
+        return self._plain.audit()
+
     def generate(self, *words, **more):
         return AwaitedGeneration(self._plain.generate(*words, **more))
 
@@ -40,12 +48,34 @@ class AwaitedSession:
     def __getattr__(self, name):
         return getattr(self._plain, name)
 
-    async def step(self, *arrays):
-        return self._plain.step(*arrays)
+    async def __aenter__(self):
+        self._plain.__enter__()
+        return self
+
+    async def __aexit__(self, *error):
+        self._plain.__exit__(*error)
+
+    async def step(self, *arrays, **more):
+        return self._plain.step(*arrays, **more)
 
     async def steps(self, chunks) -> AsyncIterator:
         for answer in self._plain.steps(chunks):
             yield answer
+
+    async def reset(self, **more):
+        return self._plain.reset(**more)
+
+    async def fork(self, *words):
+        return [AwaitedSession(fork) for fork in self._plain.fork(*words)]
+
+    async def export(self):
+        return self._plain.export()
+
+    async def locate(self):
+        return self._plain.locate()
+
+    def generate(self, *words, **more):
+        return AwaitedGeneration(self._plain.generate(*words, **more))
 
     async def close(self):
         return self._plain.close()
@@ -58,6 +88,10 @@ class AwaitedGeneration:
     @property
     def end(self):
         return self._plain.end
+
+    @property
+    def fork(self):
+        return self._plain.fork and AwaitedSession(self._plain.fork)
 
     async def __aiter__(self):
         pieces = iter(self._plain)

@@ -1,40 +1,19 @@
 """What only the client with asyncio has: one stream for all, and several steps under way."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import grpc
 import pytest
 
-from rnnserve.client import TRANSPORT, AsyncClient, ServerError
+from rnnserve.client import TRANSPORT, AsyncClient, BadInput, ServerError
 from rnnserve.errors import Reason
-from unit.client.fake import PATIENCE_S, Running
-
-
-async def under_way(fake, frames=1):
-    """Waits until so many more frames have come to the server, which holds them."""
-    for _ in range(frames):
-        assert await asyncio.to_thread(fake.came.acquire, timeout=PATIENCE_S)
-
-
-def hold(fake):
-    """The server stops before its next frame; frames that came before don't count."""
-    fake.go_on.clear()
-    while fake.came.acquire(blocking=False):
-        pass
+from unit.client.fake import Running
+from unit.client.held import hold, under_way
 
 
 def operations(frames):
     return [operation for frame in frames for operation in frame.operations]
-
-
-async def test_steps_started_together_run_in_the_order_in_which_they_started(aio):
-    async with aio.open("count") as session:
-        tasks = [asyncio.create_task(session.step([number])) for number in range(40)]
-        answers = await asyncio.gather(*tasks)
-    totals = [sum(range(number + 1)) for number in range(40)]
-    assert [answer.tolist() for answer in answers] == [
-        [[number + 1, total]] for number, total in enumerate(totals)
-    ]
 
 
 async def test_no_more_chunks_are_under_way_than_the_server_allows(aio, fake):
@@ -67,57 +46,13 @@ async def test_no_frame_is_larger_than_the_server_takes(aio, fake):
     assert fake.advanced == 1200
 
 
-async def test_a_cancelled_step_leaves_the_others_alone_and_has_happened(aio, fake):
-    async with aio.open("count") as session:
-        hold(fake)
-        steps = [asyncio.create_task(session.step([number])) for number in (1, 2, 4)]
-        await under_way(fake)
-        steps[1].cancel()
-        fake.go_on.set()
-        first, second, third = await asyncio.gather(*steps, return_exceptions=True)
-        assert first.tolist() == [[1, 1]]
-        assert isinstance(second, asyncio.CancelledError)
-        assert third.tolist() == [[3, 7]]
-        assert session.index == 3
-
-
-async def test_a_step_cancelled_while_it_waits_for_its_turn_has_not_happened(aio, fake):
-    async with aio.open("count") as session:
-        hold(fake)
-        steps = [asyncio.create_task(session.step([1])) for _ in range(4)]
-        waiting = asyncio.create_task(session.step([100]))
-        await under_way(fake)
-        waiting.cancel()
-        fake.go_on.set()
-        await asyncio.gather(*steps)
-        assert (await session.step([1])).tolist() == [[5, 5]]
-
-
-async def test_after_a_refused_chunk_those_behind_it_change_nothing(aio, fake):
-    async with aio.open("count") as session:
-        fake.refuse_next = Reason.OVERLOADED
-        steps = [session.step([1]), session.step([2]), session.step([3])]
-        errors = await asyncio.gather(*steps, return_exceptions=True)
-        assert [error.reason for error in errors] == [
-            Reason.OVERLOADED,
-            Reason.INDEX_GAP,
-            Reason.INDEX_GAP,
-        ]
-        assert errors[1].facts == {"expected": "0"}
-        assert session.index == 0
-        assert (await session.step([9])).tolist() == [[1, 9]]
-
-
-async def test_chunks_begun_after_a_refusal_are_not_set_back_by_those_before_it(aio, fake):
-    async with aio.open("count") as session:
-        fake.refuse_next = Reason.OVERLOADED
-        lost = [asyncio.create_task(session.step([1])) for _ in range(3)]
-        with pytest.raises(ServerError):
-            await lost[0]
-        answers = await asyncio.gather(*(session.step([2]) for _ in range(6)))
-        await asyncio.gather(*lost, return_exceptions=True)
-        assert answers[-1].tolist() == [[6, 12]]
-        assert session.index == 6
+async def test_no_frame_has_more_operations_than_the_server_takes(aio, fake):
+    async with AsyncExitStack() as sessions:
+        opened = [await sessions.enter_async_context(aio.open("count")) for _ in range(20)]
+        before = len(fake.frames)
+        await asyncio.gather(*(session.step([1]) for session in opened))
+        sizes = [len(frame.operations) for frame in fake.frames[before:]]
+    assert sizes == [16, 4]
 
 
 async def test_everything_under_way_is_sent_again_in_order_after_a_break(aio, fake):
@@ -152,7 +87,8 @@ async def test_a_server_that_dies_under_a_step_fails_it_and_every_other(running,
 
 async def test_closing_the_client_fails_what_is_under_way(running, fake):
     async with AsyncClient(running.target) as client:
-        session = await client._opened("count", 0)
+        opened = client.open("count")
+        session = await opened.__aenter__()
         hold(fake)
         steps = [asyncio.create_task(session.step([1])) for _ in range(6)]
         await under_way(fake)
@@ -165,7 +101,7 @@ async def test_closing_the_client_fails_what_is_under_way(running, fake):
 
 async def test_an_open_that_was_cancelled_is_closed_when_it_comes(aio, fake):
     hold(fake)
-    opening = asyncio.create_task(aio._opened("count", 0))
+    opening = asyncio.create_task(aio.open("count").__aenter__())
     await under_way(fake)
     opening.cancel()
     await asyncio.gather(opening, return_exceptions=True)
@@ -173,6 +109,37 @@ async def test_an_open_that_was_cancelled_is_closed_when_it_comes(aio, fake):
     await under_way(fake)
     async with aio.open("count"):
         assert fake.closed == ["session-0"]
+
+
+async def test_forks_that_were_cancelled_are_closed_when_they_come(aio, fake):
+    async with aio.open("count") as session:
+        hold(fake)
+        forking = asyncio.create_task(session.fork(2))
+        await under_way(fake)
+        forking.cancel()
+        await asyncio.gather(forking, return_exceptions=True)
+        fake.go_on.set()
+        await under_way(fake)
+        await session.step([1])
+        assert fake.closed == ["session-1", "session-2"]
+
+
+async def test_forks_share_the_stream(aio, fake):
+    async with aio.open("count") as session:
+        for fork in await session.fork(2):
+            async with fork:
+                await fork.step([1])
+    assert fake.streams == 1
+
+
+async def test_a_large_blob_is_refused_before_it_breaks_the_stream(aio, fake):
+    async with aio.open("count") as session:
+        with pytest.raises(BadInput) as caught:
+            async with aio.restore("count", bytes(5000)):
+                pass
+        assert caught.value.reason == Reason.FRAME_TOO_LARGE
+        await session.step([1])
+    assert fake.streams == 1
 
 
 async def test_a_client_without_a_server_fails_at_once():
@@ -186,7 +153,7 @@ async def test_a_client_without_a_server_fails_at_once():
 async def test_a_server_that_came_back_does_not_know_the_session(running):
     async with AsyncClient(running.target) as client, client.open("count") as session:
         await session.step([1])
-        running.fake.sessions.clear()
+        running.fake.kept.clear()
         running.fake.breaks = 1
         with pytest.raises(ServerError) as caught:
             await session.step([1])

@@ -8,7 +8,8 @@ import pytest
 
 from rnnserve.client import TRANSPORT, AsyncClient, BadInput, Client, ServerError
 from rnnserve.errors import Reason
-from unit.client.fake import LETTERS, PATIENCE_S
+from unit.client.fake import PATIENCE_S
+from unit.client.fake_models import LETTERS
 
 
 async def test_a_step_answers_with_the_only_output_itself(client):
@@ -159,7 +160,7 @@ async def test_an_open_whose_reply_was_lost_is_not_sent_again(client, fake):
     with pytest.raises(ServerError):
         async with client.open("count"):
             pass
-    assert len(fake.sessions) == 1
+    assert len(fake.kept) == 1
 
 
 async def test_steps_answers_every_chunk_in_order(client):

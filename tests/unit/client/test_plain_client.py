@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from rnnserve.client import Client, ServerError
+from rnnserve.client.channel import CLOSE_TIMEOUT_S
 
 
 def test_threads_share_a_client_each_with_a_session_of_its_own(running):
@@ -28,3 +29,20 @@ def test_a_step_that_takes_too_long_fails_and_may_be_sent_again(running, fake):
         assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
         fake.go_on.set()
         assert session.step([1]).tolist() == [[1, 1]]
+
+
+def test_the_call_is_bounded_by_the_client_and_not_by_the_steps_own_timeout(running, fake):
+    with Client(running.target, timeout_s=1000) as client, client.open("count") as session:
+        session.step([1], timeout_s=0.5)
+        assert fake.calls_left_s[-1] > 500
+        assert fake.frames[-1].operations[0].step.timeout_us == 500_000
+
+
+def test_leaving_after_a_generation_was_left_asks_no_longer_than_closing_may_take(running, fake):
+    with Client(running.target, timeout_s=1000) as client, client.open("count") as session:
+        for _ in session.generate([1]):
+            break
+        fake.calls_left_s.clear()
+    assert len(fake.calls_left_s) >= 2
+    # gRPC rounds a deadline up.
+    assert max(fake.calls_left_s) < CLOSE_TIMEOUT_S + 1

@@ -47,7 +47,7 @@ def test_the_client_loads_no_model_runtime():
     assert (ran.stdout, ran.stderr) == ("[]\n", "")
 
 
-@pytest.mark.parametrize("command", ["serve", "models", "generate", "score"])
+@pytest.mark.parametrize("command", ["serve", "models", "generate", "score", "audit"])
 def test_help_of_a_command_says_more_than_the_list_and_ends_with_an_example(run, command):
     shown = run(command, "--help").out
     (known,) = [one for one in cli.COMMANDS if one.name == command]
@@ -90,6 +90,9 @@ def test_the_command_line_wins_over_the_environment(ask, monkeypatch):
         (["generate", "letters", "--prompt", "a", "--temperature", "warm"], "--temperature"),
         (["generate", "letters", "--prompt", "a", "--top-p", "0"], "--top-p"),
         (["generate", "letters"], "--prompt"),
+        (["generate", "letters", "--prompt", "a", "--stop-token", "-3"], "--stop-token"),
+        (["generate", "letters", "--prompt", "a", "--stop-token", "x"], "--stop-token"),
+        (["generate", "letters", "--prompt", "a", "--repetition-penalty", "0"], "--repetition"),
         (["score", "letters", "file", "--chunk", "0"], "--chunk"),
     ],
 )

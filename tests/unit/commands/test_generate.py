@@ -20,13 +20,39 @@ def test_quiet_leaves_the_summary_out(ask):
 
 
 def test_every_option_reaches_the_server(ask, fake):
-    words = "--max-tokens 3 --temperature 0 --top-k 4 --top-p 0.5 --seed 0 --stop x --stop yz"
-    ask("generate", "letters", "--prompt", "q r", *words.split())
+    words = "--max-tokens 3 --temperature 0 --top-k 4 --top-p 0.5 --seed 0 --stop x --stop yz "
+    words += "--stop-token 8 --stop-token 9 --repetition-penalty 1.5 --logprobs"
+    ask("generate", "letters", "--prompt", "da", *words.split())
     sampling = fake.request.sampling
-    assert fake.request.text == "q r"
+    assert fake.request.text == "da"
+    assert (list(sampling.stop_tokens), sampling.repetition_penalty) == ([8, 9], 1.5)
+    assert sampling.logprobs
     assert (sampling.max_tokens, sampling.temperature, sampling.top_k) == (3, 0, 4)
     assert (sampling.top_p, sampling.seed, list(sampling.stop)) == (0.5, 0, ["x", "yz"])
     assert sampling.HasField("seed")
+
+
+def test_a_stop_token_is_written_and_ends_it(ask):
+    ran = ask("generate", "letters", "--prompt", "a", "--stop-token", "2")
+    assert ran.out == "abc\n"
+    assert ran.err.endswith("ended by stop_token\n")
+
+
+def test_logprobs_stand_on_standard_error_and_leave_the_text_alone(ask):
+    ran = ask("generate", "letters", "--prompt", "a", "--max-tokens", "3", "--logprobs", "--quiet")
+    assert (ran.code, ran.out) == (0, "abc\n")
+    rows = [line.split("│")[1:-1] for line in ran.err.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["1", "0", "'a'", "100.00%", "0.000"],
+        ["2", "1", "'b'", "88.25%", "-0.125"],
+        ["3", "2", "'c'", "77.88%", "-0.250"],
+    ]
+    assert ran.err.endswith("mean ln p -0.125, perplexity 1.133\n")
+
+
+def test_without_logprobs_no_tokenizer_is_fetched(ask, fake):
+    ask("generate", "letters", "--prompt", "a", "--max-tokens", "1")
+    assert fake.describes == 0
 
 
 def test_an_unknown_model_is_the_servers_sentence(ask):

@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from unit.client.fake import LETTERS, letter_logits
+from unit.client.fake_models import LETTERS, letter_logits
 
 TEXT = ("abcdabca\n" * 40)[:-1] + "b"
 
@@ -43,7 +43,7 @@ def test_the_figure_is_its_definition_however_the_text_is_cut(ask, text, chunk):
 
 def test_the_text_goes_through_one_session_and_the_last_token_is_not_sent(ask, text, fake):
     ask("score", "letters", text(TEXT), "--chunk", "5")
-    assert len(fake.sessions) == 1
+    assert len(fake.kept) == 1
     assert fake.advanced == len(TEXT) - 1
 
 
