@@ -107,15 +107,14 @@ class Engine:
     def reset(self, entry: Entry, index: int, carry: Rows | None, told: Told[int]) -> None:
         """Let the carry begin anew, from zeros or a given one; the index goes on.
 
-        `told` the index, or index_gap and index_past when the session doesn't stand there.
+        `told` the index, or index_gap and index_past when the session doesn't stand there. The last
+        reset sent again is answered again, and changes nothing.
         """
 
         def act() -> int:
-            session = entry.session
-            session.at(index)
-            entry.model.slots.write(session.lease, carry)
-            session.latest = None
-            return session.steps
+            if entry.session.begin_anew(index):
+                entry.model.slots.write(entry.session.lease, carry)
+            return index
 
         in_turn(entry.session, act, told)
 

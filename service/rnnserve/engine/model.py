@@ -70,6 +70,11 @@ class Model:
         self._wake = wake
 
     @property
+    def has_work(self) -> bool:
+        """Whether a batch can be taken."""
+        return bool(self.batcher or self.retries)
+
+    @property
     def vocabulary(self) -> int:
         """How many tokens there are, where the model predicts tokens."""
         return self.spec.outputs[0].shape[-1]
@@ -108,8 +113,7 @@ class Model:
         if session.admit(chunk):
             self.batcher.add(chunk)
             if not self.awake:
-                self.awake = True
-                self._wake()
+                self._rouse()
 
     def let_go(self, steps: int) -> None:
         """So many steps are answered, one way or the other."""
@@ -138,8 +142,7 @@ class Model:
             raise self._gone
         self.batcher.add_generation(generation)
         if not self.awake:
-            self.awake = True
-            self._wake()
+            self._rouse()
 
     def abandon(self, refusal: Refusal) -> None:
         """Answer everything that waits, now or later, with `refusal`: the ticker is gone."""
@@ -158,6 +161,10 @@ class Model:
     def token_memory(self, token: int) -> bytes:
         """A token as one step's input."""
         return token.to_bytes(self.spec.inputs[0].dtype.itemsize, "little")
+
+    def _rouse(self) -> None:
+        self.awake = True
+        self._wake()
 
     def _repeat(self, earlier: Chunk, listener: Listener) -> None:
         self.meter.resent(self.spec.name)

@@ -64,7 +64,7 @@ class Session:
 
     __slots__ = (
         *("id", "lease", "limits", "steps", "admitted", "answered_s", "pending"),
-        *("latest", "generating", "_kept", "_kept_steps", "_ended"),
+        *("latest", "generating", "_kept", "_kept_steps", "_begun_at", "_ended"),
     )
 
     def __init__(
@@ -88,6 +88,8 @@ class Session:
         self._kept: list[Chunk] = []
         """Answered chunks, the oldest first. Looked through for a resend alone."""
         self._kept_steps = 0
+        self._begun_at: int | None = None
+        """Where the carry last began anew, after the first time."""
         self._ended = False
 
     @property
@@ -165,6 +167,19 @@ class Session:
         """A generation took steps."""
         self.steps += steps
         self.admitted = self.steps
+
+    def begin_anew(self, index: int) -> bool:
+        """The carry is to begin anew at this index; False where that happened already and steps
+        have been taken since: a reset that comes again forgets nothing.
+
+        Raises Refusal (index_gap, index_past) when the session stands elsewhere.
+        """
+        if index == self._begun_at and index < self.steps:
+            return False
+        self.at(index)
+        self._begun_at = index
+        self.latest = None
+        return True
 
     def at(self, index: int | None) -> None:
         """Refuse (index_gap, index_past) when the session doesn't stand at this index."""

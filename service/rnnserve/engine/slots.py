@@ -20,10 +20,10 @@ class Lease:
 
 
 class Taken(NamedTuple):
-    """Rows that were copied out of their slots to be run."""
+    """Rows that were taken out of their slots to be run."""
 
     leases: Sequence[Lease]
-    slots: np.ndarray  # (B,)
+    slots: np.ndarray | slice  # (B,)
     carry: Rows  # each (B, ...), valid until the next gather
     releases: int
     """How many leases had ended by then."""
@@ -32,8 +32,8 @@ class Taken(NamedTuple):
 class Slots:
     """Contiguous arrays, one for each carry entry, batch-first: (S, ...).
 
-    The one owner of every carry. Rows come out by `gather` and go back by `scatter`, as copies; a
-    lease that has ended writes nothing.
+    The one owner of every carry. Rows come out by `gather` and go back by `scatter`; a lease that
+    has ended writes nothing.
     """
 
     def __init__(self, carry: Sequence[CarrySpec], capacity: int, max_rows: int = 64) -> None:
@@ -45,6 +45,7 @@ class Slots:
         self._buffers: Rows = tuple(
             np.empty((max_rows, *entry.shape), entry.dtype) for entry in carry
         )
+        self._pairs = tuple(zip(self._arrays, self._buffers, strict=True))
         self._serials = [0] * capacity
         self._free = list(range(capacity - 1, -1, -1))
         self._releases = 0
@@ -88,15 +89,20 @@ class Slots:
                 array[lease.slot] = 0 if carry is None else carry[place]
 
     def gather(self, leases: Sequence[Lease]) -> Taken:
-        """The carries of these sessions, in buffers that the next call uses again.
-
-        At most `max_rows` leases.
-        """
+        """The carries of these sessions, 1 to `max_rows`, for one run: not to be written, and valid
+        until the next call."""
+        count = len(leases)
+        if count == 1:
+            # A view will do: nobody writes the slot until the run is over.
+            only = slice(leases[0].slot, leases[0].slot + 1)
+            return Taken(leases, only, tuple([a[only] for a in self._arrays]), self._releases)
         slots = np.array([lease.slot for lease in leases], np.intp)
         carry = tuple(
-            # mode="clip": "raise" would go through a buffer of its own.
-            np.take(array, slots, 0, buffer[: len(leases)], "clip")
-            for array, buffer in zip(self._arrays, self._buffers, strict=True)
+            [
+                # mode="clip": "raise" would go through a buffer of its own.
+                array.take(slots, 0, buffer[:count], "clip")
+                for array, buffer in self._pairs
+            ]
         )
         return Taken(leases, slots, carry, self._releases)
 
@@ -105,7 +111,8 @@ class Slots:
         slots = taken.slots
         if taken.releases != self._releases:
             current = [row for row, lease in enumerate(taken.leases) if self.holds(lease)]
-            slots, carry = slots[current], tuple(rows[current] for rows in carry)
+            slots = np.array([taken.leases[row].slot for row in current], np.intp)
+            carry = tuple(rows[current] for rows in carry)
         for array, rows in zip(self._arrays, carry, strict=True):
             array[slots] = rows
 

@@ -22,18 +22,23 @@ class Ticker:
         """A batch expected to take longer than `max_stall_s` doesn't run on the loop."""
         self._executor = executor
         self._max_stall_s = max_stall_s
-        self._work = asyncio.Event()
+        self._asleep: asyncio.Future[None] | None = None
+        self._work = False
 
     def wake(self) -> None:
         """There is work."""
-        self._work.set()
+        self._work = True
+        if self._asleep is not None and not self._asleep.done():
+            self._asleep.set_result(None)
 
     async def run(self, model: Model) -> None:
         """Tick until cancelled. What waits when it ends, however it ends, is answered."""
         try:
             while True:
-                await self._work.wait()
-                self._work.clear()
+                if not self._work:
+                    self._asleep = asyncio.get_running_loop().create_future()
+                    await self._asleep
+                self._work = False
                 await self._tick_all(model)
         finally:
             model.abandon(Refusal(Reason.DRAINING, "the server has stopped"))
@@ -49,8 +54,9 @@ class Ticker:
             if result.failure is not None and batch.rows == 1:
                 log_failure(model, work, result)
             rounds.finish(model, work, result)
-            # Whoever was answered just now may join the next batch.
-            await asyncio.sleep(0)
+            if model.has_work:
+                # Whoever was answered just now may join the next batch.
+                await asyncio.sleep(0)
 
 
 def log_failure(model: Model, work: rounds.Work, result: rounds.Result) -> None:

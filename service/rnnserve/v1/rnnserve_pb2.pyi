@@ -501,8 +501,8 @@ class Reset(_message.Message):
     CARRY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     index: _builtins.int
-    """Where the session has to stand: the index of its next step. So a reset that
-    comes again, late, never forgets steps taken since.
+    """Where the session has to stand: the index of its next step. The last reset
+    sent again, late, is answered again and never forgets steps taken since.
     """
     @_builtins.property
     def carry(self) -> Global___InitialCarry:

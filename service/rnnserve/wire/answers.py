@@ -41,7 +41,10 @@ class StreamAnswers:
         self._frame = v1.EventFrame()
         self._add = self._frame.events.add
         self._frame_bytes = 0
+        self._ready = 0
+        """Answers that nobody has taken."""
         self._taken = (0, 0)
+        self._loop = asyncio.get_running_loop()
         self._over = False
         self._failure: Exception | None = None
         self._writer: asyncio.Future[None] | None = None
@@ -55,7 +58,7 @@ class StreamAnswers:
     async def room(self) -> None:
         """Wait until there is room for more operations."""
         while not self.has_room:
-            self._reader = asyncio.get_running_loop().create_future()
+            self._reader = self._loop.create_future()
             await self._reader
 
     def promise(self, count: int) -> None:
@@ -71,12 +74,14 @@ class StreamAnswers:
         for memory in outputs:
             self._frame_bytes += len(memory)
         self._frame_bytes += EVENT_BYTES
+        self._ready += 1
         if self._writer is not None or self._frame_bytes >= MAX_EVENTS_BYTES:
             self._wake()
 
     def put(self, place: int, event: v1.Event) -> None:
         self._add().CopyFrom(event)
         self._frame_bytes += event.ByteSize() + EVENT_BYTES
+        self._ready += 1
         self._wake()
 
     def finish(self) -> None:
@@ -101,12 +106,13 @@ class StreamAnswers:
                 raise self._failure
             if self._over and not self._promised:
                 return []
-            self._writer = asyncio.get_running_loop().create_future()
+            self._writer = self._loop.create_future()
             await self._writer
         if self._frame_bytes:
             self._seal()
         frames, self._full = self._full, []
-        self._taken = (sum(len(frame.events) for frame in frames), self._unread_bytes)
+        self._taken = (self._ready, self._unread_bytes)
+        self._ready = 0
         return frames
 
     def _count_written(self) -> None:

@@ -41,16 +41,26 @@ class Operations:
 
         `timeout_s`: how long the answers are of use to the caller.
         """
-        now_s = self._engine.now_s()
+        session, now_s = self._engine.session, self._engine.now_s()
         for place, operation in enumerate(frame.operations):
             kind = operation.WhichOneof("kind")
             try:
                 if kind == "step":
-                    self._step(operation, answers, place, timeout_s, now_s)
+                    step = operation.step
+                    entry = session(step.session_id, now_s)
+                    model = entry.model
+                    model.submit(
+                        entry.session,
+                        step.index,
+                        check(model.spec, step),
+                        partial(self._stepped, operation.id, answers, place),
+                        now_s,
+                        min(timeout_s, step.timeout_us / 1e6) if step.timeout_us else timeout_s,
+                    )
                 elif kind is None:
                     raise Refusal(Reason.MISSING_FIELD, "an operation without a kind", field="kind")
                 else:
-                    self._kinds[kind](operation, answers, place, timeout_s)
+                    self._kinds[kind](operation, answers, place)
             except Exception as error:
                 self._refused(operation.id, answers, place, error)
 
@@ -58,23 +68,6 @@ class Operations:
         """Answer every operation with the refusal; none is started."""
         for place, operation in enumerate(frame.operations):
             self._refused(operation.id, answers, place, refusal)
-
-    def _step(
-        self,
-        operation: v1.Operation,
-        answers: Answers,
-        place: int,
-        timeout_s: float,
-        now_s: float,
-    ) -> None:
-        step = operation.step
-        entry = self._engine.session(step.session_id, now_s)
-        model = entry.model
-        inputs = check(model.spec, step)
-        if step.timeout_us:
-            timeout_s = min(timeout_s, step.timeout_us / 1e6)
-        listener = partial(self._stepped, operation.id, answers, place)
-        model.submit(entry.session, step.index, inputs, listener, now_s, timeout_s)
 
     def _stepped(
         self, operation_id: int, answers: Answers, place: int, outcome: Chunk | Refusal
@@ -85,12 +78,12 @@ class Operations:
         assert outcome.answer is not None
         answers.stepped(place, operation_id, outcome.index, outcome.answer)
 
-    def _open(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+    def _open(self, operation: v1.Operation, answers: Answers, place: int) -> None:
         model = self._engine.model(operation.open.model, operation.open.version)
         carry = read_carry(model.spec, operation.open.carry)
         self._opened(operation.id, answers, place, self._engine.open(model, carry))
 
-    def _import(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+    def _import(self, operation: v1.Operation, answers: Answers, place: int) -> None:
         message = operation.import_blob
         model = self._engine.model(message.model, message.version)
         self._opened(operation.id, answers, place, self._engine.restore(model, message.blob))
@@ -125,7 +118,7 @@ class Operations:
             max_forks=MAX_FORKS,
         )
 
-    def _close(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+    def _close(self, operation: v1.Operation, answers: Answers, place: int) -> None:
         def told(outcome: int | Exception) -> None:
             if isinstance(outcome, Exception):
                 self._refused(operation.id, answers, place, outcome)
@@ -134,7 +127,7 @@ class Operations:
 
         self._engine.close(self._engine.session(operation.close.session_id), told)
 
-    def _reset(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+    def _reset(self, operation: v1.Operation, answers: Answers, place: int) -> None:
         def told(outcome: int | Exception) -> None:
             if isinstance(outcome, Exception):
                 self._refused(operation.id, answers, place, outcome)
@@ -147,7 +140,7 @@ class Operations:
         carry = read_carry(entry.model.spec, reset.carry)
         self._engine.reset(entry, reset.index, carry, told)
 
-    def _fork(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+    def _fork(self, operation: v1.Operation, answers: Answers, place: int) -> None:
         def told(outcome: tuple[list[str], int] | Exception) -> None:
             if isinstance(outcome, Exception):
                 self._refused(operation.id, answers, place, outcome)
@@ -160,7 +153,7 @@ class Operations:
         index = fork.index if fork.HasField("index") else None
         self._engine.fork(self._engine.session(fork.session_id), fork.count or 1, index, told)
 
-    def _export(self, operation: v1.Operation, answers: Answers, place: int, _: float) -> None:
+    def _export(self, operation: v1.Operation, answers: Answers, place: int) -> None:
         def told(outcome: tuple[bytes, int] | Exception) -> None:
             if isinstance(outcome, Exception):
                 self._refused(operation.id, answers, place, outcome)

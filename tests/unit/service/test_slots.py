@@ -43,12 +43,12 @@ def test_a_lease_ends_once():
     assert slots.audit() == []
 
 
-def test_what_was_gathered_is_a_copy():
-    slots = Slots(CARRY, 1)
-    lease = slots.take()
-    (carry,) = slots.gather([lease]).carry
-    carry[:] = 9.0
-    assert not slots.gather([lease]).carry[0].any()
+def test_what_was_gathered_of_several_is_a_copy_and_what_was_read_is_one():
+    slots = Slots(CARRY, 2)
+    leases = [slots.take(), slots.take()]
+    slots.gather(leases).carry[0][:] = 9.0
+    slots.read(leases[0])[0][:] = 9.0
+    assert not slots.gather(leases).carry[0].any()
 
 
 def test_a_slot_may_begin_with_a_carry_and_be_written_and_read_alone():

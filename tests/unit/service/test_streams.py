@@ -1,0 +1,195 @@
+"""Streams without a network: what is sent together, what a vanished client leaves, and cuts."""
+
+import asyncio
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from raw_session import refusal, step
+from rnnserve.errors import Reason, Refusal
+from rnnserve.repository.spec import CarrySpec, ModelSpec, TensorSpec
+from rnnserve.v1 import rnnserve_pb2 as v1
+from rnnserve.wire.answers import MAX_EVENTS_BYTES, ExchangeAnswers
+from small_models import small_model
+from unit.service.calls import Client, Frames, Wire, tasks, turn, vanish
+
+MODEL = small_model("gru", 1)
+
+
+async def events_of(wire: Wire, *operations: v1.Operation) -> list[v1.Event]:
+    """One frame by the unary twin, run to its end."""
+    frame = v1.OperationFrame(operations=operations)
+    call = asyncio.create_task(wire.streams.exchange(frame, Client()))
+    await turn()
+    wire.outside.run_all()
+    return list((await call).events)
+
+
+async def test_answers_that_are_ready_together_are_split_into_messages():
+    wire, frames, client = Wire(MODEL), Frames(), Client()
+    call = asyncio.create_task(wire.streams.serve(frames, client))
+    client.reads.clear()
+    sessions = [wire.outside.open() for _ in range(12)]
+    frames.send(*(step(session, 0, [1] * 2048) for session in sessions))
+    await turn()
+    wire.outside.run_all()
+    client.reads.set()
+    frames.finish()
+    await call
+    answer_bytes = 2048 * MODEL.spec.reply_bytes
+    assert sum(len(frame.events) for frame in client.read) == len(sessions)
+    assert len(client.read) > 1
+    for frame in client.read:
+        assert frame.ByteSize() <= MAX_EVENTS_BYTES + answer_bytes + 1024
+
+
+async def test_a_client_that_vanishes_leaves_no_task_and_its_steps_happen():
+    wire, frames, client = Wire(MODEL), Frames(), Client()
+    session = wire.outside.open()
+    before = tasks()
+    call = asyncio.create_task(wire.streams.serve(frames, client))
+    frames.send(step(session, 0, [1, 2, 3]))
+    await turn()
+    await vanish(call)
+    assert tasks() == before
+    assert not frames.open
+    wire.outside.run_all()
+    assert client.read == []
+    (again,) = await events_of(wire, step(session, 0, [1, 2, 3]))
+    assert again.stepped.index == 0
+    assert wire.outside.notes.resends == 1
+    assert wire.outside.audit() == []
+
+
+async def test_a_client_that_vanishes_while_it_is_written_to_leaves_no_task():
+    wire, frames, client = Wire(MODEL), Frames(), Client()
+    before = tasks()
+    call = asyncio.create_task(wire.streams.serve(frames, client))
+    client.reads.clear()
+    frames.send(v1.Operation(id=1))
+    await turn()
+    await vanish(call)
+    assert tasks() == before
+    assert not frames.open
+
+
+async def test_a_cut_stream_gets_what_is_ready_and_then_the_reason():
+    wire, frames, client = Wire(MODEL), Frames(), Client()
+    call = asyncio.create_task(wire.streams.serve(frames, client))
+    client.reads.clear()
+    frames.send(v1.Operation(id=1))
+    await turn()
+    frames.send(v1.Operation(id=2))
+    await turn()
+    wire.streams.cut(Refusal(Reason.DRAINING, "the server is stopping"))
+    client.reads.set()
+    with pytest.raises(Refusal) as error:
+        await call
+    assert error.value.reason is Reason.DRAINING
+    assert [event.id for frame in client.read for event in frame.events] == [1, 2]
+    assert not frames.open
+
+
+async def test_a_calls_deadline_is_its_steps_timeout():
+    wire = Wire(MODEL)
+    session, busy = wire.outside.open(), wire.outside.open()
+    wire.outside.submit(busy, 0, [1] * 100)
+    frame = v1.OperationFrame(operations=[step(session, 0, [1])])
+    (event,) = (await wire.streams.exchange(frame, Client(left_s=1e-9))).events
+    assert refusal(event)[:2] == ("RESOURCE_EXHAUSTED", "too_late")
+    assert event.error.details[1].type_url.endswith("google.rpc.RetryInfo")
+
+
+@pytest.mark.parametrize("timeout_us", [0, 1, 10])
+async def test_the_shorter_of_a_steps_and_its_calls_timeout_holds(timeout_us):
+    wire = Wire(MODEL)
+    session = wire.outside.open()
+    wire.outside.submit(wire.outside.open(), 0, [1] * 100)
+    answers = ExchangeAnswers(1)
+    operation = step(session, 0, [1], timeout_us=timeout_us)
+    wire.operations.apply_frame(v1.OperationFrame(operations=[operation]), answers, math.inf)
+    refused = answers.frame.events[0].HasField("error")
+    assert refused is (timeout_us > 0)
+    wire.outside.run_all()
+
+
+async def test_a_pipelined_frame_is_answered_in_order_with_the_right_indices():
+    wire = Wire(MODEL)
+    session = wire.outside.open()
+    found = await events_of(
+        wire,
+        step(session, 0, [1, 2]),
+        step(session, 2, [3]),
+        v1.Operation(fork=v1.Fork(session_id=session, count=2, index=3)),
+        step(session, 3, [4]),
+        v1.Operation(export=v1.Export(session_id=session)),
+        v1.Operation(reset=v1.Reset(session_id=session, index=4)),
+        step(session, 4, [5]),
+        v1.Operation(close=v1.Close(session_id=session)),
+    )
+    kinds = ["stepped", "stepped", "forked", "stepped", "exported", "was_reset"]
+    kinds += ["stepped", "closed"]
+    assert [event.WhichOneof("kind") for event in found] == kinds
+    indices = [getattr(event, kind).index for event, kind in zip(found[:-1], kinds, strict=False)]
+    assert indices == [0, 2, 3, 3, 4, 4, 4]
+    assert found[-1].closed.steps == 5
+    assert len(found[2].forked.session_ids) == 2
+
+
+# ---- a model that takes truth values -----------------------------------------
+
+FLAGS = ModelSpec(
+    name="flags",
+    version=1,
+    max_batch=8,
+    inputs=(TensorSpec("flags", np.dtype(np.bool_), (3,)),),
+    outputs=(TensorSpec("count", np.dtype("<f4"), (1,)),),
+    carry=(CarrySpec("seen", "seen_next", np.dtype(np.bool_), (3,)),),
+)
+
+
+def count_flags(carry, inputs):
+    """How many flags were set at least once."""
+    (seen,), (flags,) = carry, inputs  # (B, 3), (B, T, 3)
+    assert flags.view(np.uint8).max(initial=0) <= 1, "the model was given what is no truth value"
+    over = np.logical_or.accumulate(np.concatenate([seen[:, np.newaxis], flags], 1), 1)[:, 1:]
+    return (over[:, -1],), (over.sum(-1, keepdims=True).astype(np.float32),)
+
+
+def flags_wire() -> Wire:
+    return Wire(replace(MODEL, spec=FLAGS), run=count_flags)
+
+
+@pytest.mark.parametrize("wrong", [2, 3, 0x80, 0xFF])
+async def test_a_byte_that_is_no_truth_value_is_refused(wrong):
+    wire = flags_wire()
+    session = wire.outside.open()
+    good, bad, onward = await events_of(
+        wire,
+        step(session, 0, b"\0\1\0"),
+        step(session, 1, bytes([0, 1, 0, 1, wrong, 0])),
+        step(session, 1, b"\1\0\0\0\0\1"),
+    )
+    assert refusal(bad) == (
+        "INVALID_ARGUMENT",
+        "value_out_of_range",
+        {"input": "flags", "low": "0", "high": "2"},
+    )
+    assert np.frombuffer(good.stepped.outputs[0], np.float32).tolist() == [1]
+    assert np.frombuffer(onward.stepped.outputs[0], np.float32).tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("raw", [b"\2\0\0", b"\0\0", b"\0" * 4])
+async def test_a_carry_that_is_no_truth_value_or_of_another_size_is_refused(raw):
+    wire = flags_wire()
+    carry = v1.InitialCarry(given=v1.GivenCarry(tensors=[raw]))
+    session = wire.outside.open()
+    found = await events_of(
+        wire,
+        v1.Operation(open=v1.Open(model="flags", carry=carry)),
+        v1.Operation(reset=v1.Reset(session_id=session, carry=carry)),
+    )
+    assert [refusal(event)[:2] for event in found] == [("INVALID_ARGUMENT", "bad_carry")] * 2
+    assert wire.outside.audit() == []
