@@ -60,25 +60,6 @@ class Costs:
         longest = self.longest_steps[rows]
         return longest if longest <= at_most else 1 << (at_most.bit_length() - 1)
 
-    def worth_waiting_s(self, rows: int, more: int, steps: int = 1) -> float:
-        """The longest that `rows` rows should wait for `more` others, in seconds; 0: run now.
-
-        With n rows ready, m others w seconds away and E(r) the cost of a run of r rows, the delays
-        of all rows sum up to
-
-            now      n E(n) + m (E(n) - w + E(m))      the others come while the first run goes on
-            waiting  n (w + E(n + m)) + m E(n + m)
-
-        and waiting is less as long as w < E(n) + E(m) m / (n + m) - E(n + m). (That is below E(n),
-        because E is monotone, so the others do come while the first run goes on.) For
-        E(r) = a + b r it is (a - b n) m / (n + m): only a fixed cost can be saved, never more than
-        all of it, and nothing once the rows that are ready cost as much as it. Rows and others
-        together have to be within the table.
-        """
-        together = rows + more
-        saved_s = self.expected_s(rows, steps) - self.expected_s(together, steps)
-        return max(0.0, saved_s + self.expected_s(more, steps) * more / together) if more else 0.0
-
 
 def measure(
     run_once: RunOnce,

@@ -37,11 +37,15 @@ class Model:
         backlog: Backlog,
         meter: Meter,
         costs: Costs,
+        draw_s: float = 0.0,
         wake: Callable[[], None],
         fingerprint: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`wake` is called whenever there is work; `clock` tells seconds, and only forward."""
+        """`wake` is called whenever there is work; `clock` tells seconds, and only forward.
+
+        `draw_s`: what drawing a token takes at the most.
+        """
         self.spec = spec
         self.run = run
         self.fingerprint = fingerprint
@@ -64,6 +68,7 @@ class Model:
         """The batch that was taken and is not finished."""
         self._step_s = costs.expected_s(limits.max_rows, 1) / limits.max_rows
         """What a step costs in a full batch."""
+        self._draw_s = draw_s
         self._first_step_bytes = spec.inputs[0].step_bytes
         self._step_bytes = spec.step_bytes
         self._gone: Refusal | None = None
@@ -73,6 +78,11 @@ class Model:
     def has_work(self) -> bool:
         """Whether a batch can be taken."""
         return bool(self.batcher or self.retries)
+
+    def expected_s(self, batch: Batch) -> float:
+        """About how long a batch will take, with the drawing."""
+        run_s = self.costs.expected_s(batch.rows, batch.steps)
+        return run_s + len(batch.generations) * self._draw_s
 
     @property
     def vocabulary(self) -> int:

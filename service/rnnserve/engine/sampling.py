@@ -3,8 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from rnnserve.errors import Reason, Refusal
 
 MAX_TOKENS = 65_536
@@ -56,44 +54,6 @@ class Sampling:
 
     def _refuse(self, field: str, value: object, wanted: str) -> None:
         raise Refusal(Reason.BAD_SAMPLING, f"{field} is {value}; it must be {wanted}", field=field)
-
-
-class Sampler:
-    """Draws the tokens of one generation; the same seed and logits draw the same tokens."""
-
-    def __init__(self, sampling: Sampling) -> None:
-        self._sampling = sampling
-        self._random = np.random.default_rng(sampling.seed)
-
-    def draw(self, logits: np.ndarray) -> int:
-        """The next token, given the logits (V,) of the last step.
-
-        Raises Refusal (model_failed) where they hold NaN or an infinity above.
-        """
-        if not np.isfinite(logits.max()):
-            raise Refusal(Reason.MODEL_FAILED, "the model's scores are not numbers any more")
-        if self._sampling.temperature == 0.0:
-            return int(logits.argmax())
-        return int(np.searchsorted(self._cumulative(logits), self._random.random(), side="right"))
-
-    def _cumulative(self, logits: np.ndarray) -> np.ndarray:
-        """Cumulative probabilities (V,) of what is left after top-k and top-p; the last is 1."""
-        # The maximum goes first: a tiny temperature must not make it infinite.
-        with np.errstate(over="ignore"):
-            scaled = (logits.astype(np.float64) - logits.max()) / self._sampling.temperature
-        if 0 < self._sampling.top_k < len(scaled):
-            least = np.partition(scaled, -self._sampling.top_k)[-self._sampling.top_k]
-            scaled[scaled < least] = -np.inf
-        weights = np.exp(scaled)  # (V,)
-        if self._sampling.top_p < 1.0:
-            order = weights.argsort()[::-1]
-            before = weights[order].cumsum() - weights[order]
-            weights[order[before >= self._sampling.top_p * weights.sum()]] = 0.0
-        cumulative: np.ndarray = weights.cumsum()
-        cumulative /= cumulative[-1]
-        # A draw lies below 1; the last token that is left has to be above every draw.
-        cumulative[cumulative >= cumulative[-1]] = 1.0
-        return cumulative
 
 
 class StopGate:

@@ -46,7 +46,7 @@ class Ticker:
     async def _tick_all(self, model: Model) -> None:
         while (batch := rounds.take(model)) is not None:
             work = rounds.gather(model, batch)
-            if model.costs.expected_s(batch.rows, batch.steps) <= self._max_stall_s:
+            if model.expected_s(batch) <= self._max_stall_s:
                 result = rounds.compute(model, work)
             else:
                 loop = asyncio.get_running_loop()

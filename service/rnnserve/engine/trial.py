@@ -5,9 +5,13 @@ import time
 import numpy as np
 
 from rnnserve.engine.costs import Costs, measure
+from rnnserve.engine.draw import Draws, draw
 from rnnserve.engine.model import Run
+from rnnserve.engine.sampling import Sampling
 from rnnserve.engine.shapes import check_shapes
 from rnnserve.repository.spec import ModelSpec
+
+DRAWN_ROWS, DRAWN_TIMES = 8, 3
 
 
 def costs_of(
@@ -31,3 +35,21 @@ def costs_of(
     for rows in {1, min(2, max_rows)}:
         run_once(rows, min(2, max_block_steps))
     return measure(run_once, max_rows, max_block_steps, max_block_s=max_block_s)
+
+
+def drawing_of(spec: ModelSpec) -> float:
+    """Seconds that drawing one token takes at the most: of all scores, by the dearest way.
+
+    0.0 for a model that doesn't predict tokens.
+    """
+    if not spec.predicts_tokens:
+        return 0.0
+    vocabulary = spec.outputs[0].shape[-1]
+    rows = [Draws(Sampling(seed=row, top_p=0.9), vocabulary) for row in range(DRAWN_ROWS)]
+    scores = np.random.default_rng(0).standard_normal((DRAWN_ROWS, vocabulary), np.float32)
+    times_s = []
+    for _ in range(DRAWN_TIMES):
+        began_s = time.perf_counter()
+        draw(rows, scores)
+        times_s.append(time.perf_counter() - began_s)
+    return min(times_s) / DRAWN_ROWS

@@ -11,7 +11,7 @@ from rnnserve.engine.meter import Meter
 from rnnserve.engine.model import Model
 from rnnserve.engine.runner import Runner
 from rnnserve.engine.ticker import Ticker
-from rnnserve.engine.trial import costs_of
+from rnnserve.engine.trial import costs_of, drawing_of
 from rnnserve.errors import ModelProblem, OperatorError
 from rnnserve.repository.tokenizer import Tokenizer
 from rnnserve.repository.tree import BrokenModel, ModelVersion, newest_versions, read_version
@@ -98,6 +98,7 @@ def _build(
         backlog=backlog,
         meter=meter,
         costs=costs,
+        draw_s=drawing_of(spec),
         wake=wake,
         fingerprint=found.fingerprint,
     )

@@ -1,13 +1,12 @@
 """A few timed runs tell what every batch costs, and measuring them doesn't hold up the server."""
 
 import random
-import timeit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnserve.engine.costs import TIMED_RUNS, Costs, measure
+from rnnserve.engine.costs import TIMED_RUNS, measure
 
 
 class Machine:
@@ -163,40 +162,3 @@ def test_a_model_of_a_second_a_step_is_run_twice():
     assert len(machine.runs) == 2
     assert costs.block_steps(64, 64) == costs.block_steps(1, 64) == 1
     assert costs.expected_s(64, 64) >= machine.true_s(64, 64)
-
-
-def waiting(costs: Costs, rows: int, more: int, wait_s: float) -> float:
-    """Sum of all rows' delays where those that are ready wait."""
-    together_s = costs.expected_s(rows + more, 1)
-    return rows * (wait_s + together_s) + more * together_s
-
-
-def running(costs: Costs, rows: int, more: int, wait_s: float) -> float:
-    """The same where they run at once, and the others when they come or the run has ended."""
-    first_s = costs.expected_s(rows, 1)
-    return rows * first_s + more * (max(0.0, first_s - wait_s) + costs.expected_s(more, 1))
-
-
-@given(
-    machine=machines,
-    rows=st.integers(1, 32),
-    more=st.integers(1, 32),
-    share=st.floats(0, 3, allow_subnormal=False),
-)
-def test_waiting_pays_exactly_as_long_as_it_lowers_everybodys_delay(machine, rows, more, share):
-    costs = measure(machine, 64, 1)
-    worth_s = costs.worth_waiting_s(rows, more)
-    wait_s = share * (worth_s or 1e-6)
-    gain = running(costs, rows, more, wait_s) - waiting(costs, rows, more, wait_s)
-    tolerance = 1e-9 * running(costs, rows, more, 0.0)
-    assert gain >= -tolerance if wait_s < worth_s else gain <= tolerance
-
-
-def test_nobody_waits_for_nobody():
-    assert measure(Machine(1e-4, 1e-6), 64, 1).worth_waiting_s(64, 0) == 0.0
-
-
-def test_a_lookup_is_nearly_free():
-    costs = measure(Machine(1e-4, 1e-6), 64, 64)
-    each_s = min(timeit.repeat(lambda: costs.expected_s(17, 8), number=10_000, repeat=5)) / 10_000
-    assert each_s < 2e-6  # 0.1 us on a quiet machine

@@ -155,6 +155,23 @@ async def test_a_cut_generation_gets_what_is_ready_and_then_the_reason():
     assert live(wire) == set()
 
 
+async def test_a_cut_generation_makes_no_more_tokens_and_its_client_is_told_at_once():
+    wire, client = Wire(MODEL), Client()
+    call = wire.generate(client, [3], model=wire.name)
+    for _ in range(3):
+        await turn()
+        wire.outside.tick()
+    wire.generations.cut(Refusal(Reason.DRAINING, "the server is stopping"))
+    for _ in range(5):
+        wire.outside.tick()
+        await turn()
+    assert call.done()
+    with pytest.raises(Refusal):
+        await call
+    assert sum(len(reply.tokens) for reply in client.read) <= 5
+    assert live(wire) == set()
+
+
 async def test_what_was_made_is_still_sent_when_the_model_goes_away():
     wire, client = Wire(MODEL), Client()
     client.reads.clear()
