@@ -63,7 +63,7 @@ samplings = st.fixed_dictionaries(
         "top_k": st.integers(0, 60),
         "top_p": st.just(1.0) | st.floats(1e-6, 1),
         "repetition_penalty": st.just(1.0)
-        | st.floats(0, exclude_min=True, allow_infinity=False, allow_subnormal=False),
+        | st.floats(1e-30, allow_infinity=False, allow_subnormal=False),
         "logprobs": st.booleans(),
     }
 )
