@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check lock clean
+.PHONY: help demo test check bench lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train a small model, export it, serve it, and watch it write"
 	@echo "make test   everything that has to pass"
 	@echo "make check  the static part of it: format, lint, types, imports, stubs"
+	@echo "make bench  measure everything side by side: about 25 minutes, and nothing else meanwhile"
 	@echo "make lock   write constraints.txt anew from what .venv holds"
 	@echo "make clean  remove what the other targets made"
 
@@ -35,6 +36,11 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python proto/generate.py --check
+
+bench: $(READY)
+	$(BIN)/python -m rnnserve_bench install-triton
+	$(BIN)/python -m rnnserve_bench profile
+	$(BIN)/python -m rnnserve_bench run
 
 lock: $(READY)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

@@ -1,0 +1,1 @@
+"""Load generation and honest comparison, all in one run on one machine."""

@@ -1,0 +1,100 @@
+"""The engine without gRPC: the only file of the bench that knows the server's inside.
+
+What it steps is what the server steps: the same engine, table, slots, batcher and metrics.
+"""
+
+import gc
+import time
+from pathlib import Path
+
+from rnnserve.engine import rounds
+from rnnserve.engine.backlog import Backlog, BacklogLimits
+from rnnserve.engine.batcher import BatchLimits
+from rnnserve.engine.chunk import Chunk
+from rnnserve.engine.engine import Engine
+from rnnserve.engine.model import Model
+from rnnserve.engine.runner import Runner
+from rnnserve.engine.session import SessionLimits
+from rnnserve.engine.table import TableLimits
+from rnnserve.engine.trial import costs_of
+from rnnserve.errors import Refusal
+from rnnserve.ops.metrics import Metrics
+from rnnserve.ops.server import calm_collector
+from rnnserve.repository.tree import read_version
+from rnnserve_bench.errors import BenchProblem
+
+TOKEN = (5).to_bytes(8, "little")
+
+
+class Crowd:
+    """Sessions that take their next step together, again and again."""
+
+    def __init__(self, repository: Path, model: str, rows: int) -> None:
+        self._engine, self._model = _engine(repository, model, rows)
+        self._ids = [self._engine.open(self._model).session.id for _ in range(rows)]
+        self._index = 0
+        self._answers: list[Chunk | Refusal] = []
+
+    def step(self) -> None:
+        """One step of every session, from its lookup to its answer."""
+        now_s = self._engine.now_s()
+        for session_id in self._ids:
+            entry = self._engine.session(session_id, now_s)
+            entry.model.submit(entry.session, self._index, (TOKEN,), self._answers.append, now_s)
+        while (batch := rounds.take(self._model)) is not None:
+            work = rounds.gather(self._model, batch)
+            rounds.finish(self._model, work, rounds.compute(self._model, work))
+        self._check()
+        self._index += 1
+
+    def _check(self) -> None:
+        answers, self._answers = self._answers, []
+        if len(answers) != len(self._ids) or not all(isinstance(a, Chunk) for a in answers):
+            raise BenchProblem(f"{len(answers)} answers for {len(self._ids)} sessions")
+
+
+def measure(
+    repository: Path, model: str, rows: int, warm_s: float, measure_s: float
+) -> list[float]:
+    """Seconds a step, one figure for every time that `rows` sessions took a step each."""
+    crowd = Crowd(repository, model, rows)
+    calm_collector()
+    _repeat(crowd, warm_s)
+    times_s = _repeat(crowd, measure_s)
+    gc.unfreeze()
+    return [seconds / rows for seconds in times_s]
+
+
+def _repeat(crowd: Crowd, span_s: float) -> list[float]:
+    times_s: list[float] = []
+    until_s = time.perf_counter() + span_s
+    while (began_s := time.perf_counter()) < until_s:
+        crowd.step()
+        times_s.append(time.perf_counter() - began_s)
+    return times_s
+
+
+def _engine(repository: Path, name: str, rows: int) -> tuple[Engine, Model]:
+    found = read_version(repository, name, 1)
+    runner = Runner(found.spec, found.graph)
+    metrics, backlog = Metrics(), Backlog(BacklogLimits())
+    metrics.expect(name)
+    costs = costs_of(found.spec, runner.run, max_rows=rows, max_block_steps=64, max_block_s=0.010)
+    model = Model(
+        found.spec,
+        runner.run,
+        slots=rows,
+        limits=BatchLimits(rows, 64),
+        backlog=backlog,
+        meter=metrics,
+        costs=costs,
+        wake=lambda: None,
+    )
+    engine = Engine(
+        {name: model},
+        table=TableLimits(),
+        sessions=SessionLimits(),
+        backlog=backlog,
+        meter=metrics,
+    )
+    return engine, model
