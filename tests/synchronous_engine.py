@@ -12,8 +12,10 @@ from rnnserve.engine.batcher import BatchLimits
 from rnnserve.engine.chunk import Chunk
 from rnnserve.engine.costs import Costs, measure
 from rnnserve.engine.engine import Engine
+from rnnserve.engine.generation import Audience, Generation
 from rnnserve.engine.meter import Cause
 from rnnserve.engine.model import Model, Run
+from rnnserve.engine.sampling import Sampling
 from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import Reason, Refusal
@@ -99,6 +101,44 @@ class SynchronousEngine:
         self.engine.close(self.engine.session(session_id), told.append)
         return told
 
+    def reset(
+        self, session_id: str, index: int, carry: tuple[np.ndarray, ...] | None = None
+    ) -> list:
+        """Reset; the list gets the index, or the Refusal."""
+        told: list = []
+        self.engine.reset(self.engine.session(session_id), index, carry, told.append)
+        return told
+
+    def fork(self, session_id: str, count: int = 1, index: int | None = None) -> list:
+        """Fork; the list gets the ids and the index, or the Refusal."""
+        told: list = []
+        self.engine.fork(self.engine.session(session_id), count, index, told.append)
+        return told
+
+    def export(self, session_id: str, index: int | None = None) -> list:
+        """Export; the list gets the blob and the index, or the Refusal."""
+        told: list = []
+        self.engine.export(self.engine.session(session_id), index, told.append)
+        return told
+
+    def restore(self, blob: bytes) -> str:
+        return self.engine.restore(self.model, blob).session.id
+
+    def generate(
+        self,
+        session_id: str,
+        prompt: list[int],
+        listener: Audience,
+        *,
+        feed_last: bool = True,
+        **sampling,
+    ) -> Generation:
+        """Begin a generation: the likeliest tokens, unless told otherwise."""
+        drawn = Sampling(**{"seed": 0, "temperature": 0.0} | sampling)
+        tokens = np.array(prompt, np.int64)
+        entry = self.engine.session(session_id)
+        return self.engine.generate(entry, tokens, drawn, listener, feed_last=feed_last)
+
     def submit(
         self, session_id: str, index: int, tokens: list[int], timeout_s: float = math.inf
     ) -> list[Chunk | Refusal]:
@@ -110,12 +150,20 @@ class SynchronousEngine:
 
     def tick(self) -> bool:
         """Run one batch; False when nothing waited."""
-        batch = rounds.take(self.model)
-        if batch is None:
+        work = self.begin()
+        if work is None:
             return False
-        work = rounds.gather(self.model, batch)
-        rounds.finish(self.model, work, rounds.compute(self.model, work))
+        self.finish(work)
         return True
+
+    def begin(self) -> rounds.Work | None:
+        """Take a batch, as if it now ran in a worker thread; None when nothing waits."""
+        batch = rounds.take(self.model)
+        return None if batch is None else rounds.gather(self.model, batch)
+
+    def finish(self, work: rounds.Work) -> None:
+        """The batch comes back from its thread."""
+        rounds.finish(self.model, work, rounds.compute(self.model, work))
 
     def run_all(self) -> None:
         while self.tick():
@@ -126,6 +174,13 @@ class SynchronousEngine:
         outcomes = self.submit(session_id, index, tokens)
         self.run_all()
         return logits(outcomes)
+
+    def carry(self, session_id: str) -> tuple[np.ndarray, ...]:
+        """What the session carries now."""
+        return self.model.slots.read(self.model.sessions[session_id].lease)
+
+    def steps(self, session_id: str) -> int:
+        return self.model.sessions[session_id].steps
 
     def audit(self) -> list[str]:
         return list(audit(self.engine).problems)

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import ServerProcess
 from small_models import KINDS, publish, small_model
@@ -35,4 +36,18 @@ def server(repository: Path) -> Iterator[ServerProcess]:
 def stub(server: ServerProcess) -> Iterator[rnnserve_pb2_grpc.RnnServeStub]:
     """The generated stub: a client that shares no code with ours."""
     with grpc.insecure_channel(server.target) as channel:
-        yield rnnserve_pb2_grpc.RnnServeStub(channel)
+        stub = rnnserve_pb2_grpc.RnnServeStub(channel)
+        yield stub
+        # Whatever a test did, cancelled calls too: soon nothing is left, and the tables are sound.
+        assert left_over(stub) == (0, 0, 0)
+
+
+def left_over(stub: rnnserve_pb2_grpc.RnnServeStub, looks: int = 300) -> tuple[int, int, int]:
+    """Sessions, generations and waiting steps, once they are none or don't become so."""
+    for _ in range(looks):
+        found = stub.Audit(v1.AuditRequest())
+        assert list(found.problems) == []
+        left = found.sessions, found.generations, found.waiting_steps
+        if not any(left):
+            break
+    return left

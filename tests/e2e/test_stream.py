@@ -1,43 +1,16 @@
 """Streams over the wire: law 5 to the end, resends across streams, many at once, metrics."""
 
-import queue
 import threading
 
 import grpc
 import numpy as np
 import pytest
 
-from raw_session import close, exchange, logits, open_session, step
+from raw_session import RawStream, close, exchange, logits, numbered, open_session, step
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import ServerProcess
 from small_models import KINDS, V, small_model
-
-
-class RawStream:
-    """The bidirectional stream, spoken by hand."""
-
-    def __init__(self, stub) -> None:
-        self._frames: queue.Queue[v1.OperationFrame | None] = queue.Queue()
-        self.call = stub.Stream(iter(self._frames.get, None))
-
-    def send(self, *operations: v1.Operation) -> None:
-        self._frames.put(v1.OperationFrame(operations=operations))
-
-    def events(self, count: int) -> dict[int, v1.Event]:
-        """The next `count` events, by operation id."""
-        found: dict[int, v1.Event] = {}
-        while len(found) < count:
-            found |= {event.id: event for event in next(self.call).events}
-        return found
-
-    def finish(self) -> None:
-        self._frames.put(None)
-
-
-def numbered(operation: v1.Operation, number: int) -> v1.Operation:
-    operation.id = number
-    return operation
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind[0]}-{kind[1]}")

@@ -2,7 +2,7 @@
 model runs when the test says so."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from rnnserve.v1 import rnnserve_pb2 as v1
@@ -23,11 +23,15 @@ class Client:
         self.read: list = []
         self.reads = asyncio.Event()
         self.reads.set()
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What goes on in the server while a message is written."""
         self._left_s = left_s
 
     async def write(self, message) -> None:
         await self.reads.wait()
         self.read.append(message)
+        self.meanwhile()
+        await asyncio.sleep(0)
 
     def time_remaining(self) -> float | None:
         return self._left_s

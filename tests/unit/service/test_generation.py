@@ -180,14 +180,15 @@ def test_a_prompt_that_finds_no_room_leaves_the_session_as_it_was():
 def test_a_session_that_generated_for_long_is_not_idle_right_after():
     engine, heard = SynchronousEngine(MODEL), Heard(lambda _: Verdict.PAUSE)
     session = engine.open()
-    generation = engine.generate(session, [3], heard.audience, max_tokens=1)
+    generation = engine.generate(session, [3], heard.audience, max_tokens=2)
+    engine.run_all()
     engine.now_s = 1000.0
     assert engine.engine.table.expire() == 0
+    generation.resume()
     engine.run_all()
     assert heard.end is Cause.MAX_TOKENS
-    generation.resume()
     assert engine.engine.table.expire() == 0
-    engine.step(session, 2, [1])
+    engine.step(session, 3, [1])
 
 
 def test_a_prompt_longer_than_a_chunk_goes_in_chunks_so_that_others_get_their_turn():
