@@ -95,6 +95,10 @@ class Refusal(Exception):
         self.retry_after_s = retry_after_s
         self.facts = {key: str(value) for key, value in facts.items()}
 
+    def again(self) -> "Refusal":
+        """The same, to be raised anew: an exception that is raised twice keeps both tracebacks."""
+        return Refusal(self.reason, self.message, retry_after_s=self.retry_after_s, **self.facts)
+
 
 class ModelProblem(Exception):
     """A model on disk can't be served. The message names the file or tensor and what to change."""

@@ -23,7 +23,7 @@ from server_process import ServerProcess
 from small_models import publish, small_model
 
 SEED = int(os.environ.get("RNNSERVE_LAW_SEED", "1"))
-MAX_SESSIONS = 150
+MAX_SESSIONS = 120
 MODELS = [small_model("lstm", 2), small_model("gru", 2)]
 OPTIONS = (
     *("--max-sessions", str(MAX_SESSIONS), "--max-batch", "16"),
@@ -42,16 +42,29 @@ def server(request, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 async def test_all_laws_hold_under_load(server):
-    await lives_lawfully(server, SEED, lives=250)
+    await lives_lawfully(server, SEED, lives=170)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(100, 120))
+@pytest.mark.parametrize("seed", range(100, 106))
 async def test_all_laws_hold_under_load_for_long(server, seed, request):
     if "soak" not in request.config.option.markexpr:
         pytest.skip("takes minutes: ask for it with -m soak")
     await lives_lawfully(server, seed, lives=1000)
+
+
+@pytest.mark.xfail(reason="the end, which alone names the fork, was written and never read")
+async def test_a_fork_whose_generation_is_left_at_its_end_is_not_left_behind(server):
+    async with AsyncClient(server.target) as client, client.open("lstm2") as session:
+        pieces = aiter(session.generate([1], fork=True, max_tokens=200, temperature=0.0))
+        await anext(pieces)
+        while (await client.audit()).generations:
+            pass
+        await asyncio.gather(*(client.audit() for _ in range(50)))
+        await pieces.aclose()
+        await asyncio.gather(*(client.audit() for _ in range(50)))
+        assert (await client.audit()).sessions == 1
 
 
 async def lives_lawfully(server: ServerProcess, seed: int, lives: int) -> None:

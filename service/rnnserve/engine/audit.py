@@ -73,18 +73,8 @@ def _backlog(engine: Engine) -> list[str]:
 
 
 def _model(model: Model) -> list[str]:
-    wrong = model.slots.audit()
-    slots = Counter(session.lease.slot for session in model.sessions.values())
-    if model.slots.capacity - model.slots.free_count != len(model.sessions):
-        wrong.append(
-            f"{model.slots.capacity - model.slots.free_count} slots are held by "
-            f"{len(model.sessions)} sessions"
-        )
+    wrong = model.slots.audit([session.lease for session in model.sessions.values()])
     for session in model.sessions.values():
-        if slots[session.lease.slot] > 1:
-            wrong.append(f"slot {session.lease.slot} is leased to several sessions")
-        if not model.slots.holds(session.lease):
-            wrong.append(f"session {session.id[:6]} has lost its lease")
         wrong += session.audit()
     steps = sum(c.steps for session in model.sessions.values() for c in session.pending)
     if steps != model.waiting_steps:

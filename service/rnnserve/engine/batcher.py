@@ -78,6 +78,16 @@ class Batcher:
         self._generations.remove(generation)
         return True
 
+    def remove(self, chunk: Chunk) -> bool:
+        """Take a chunk out; False when it isn't here: it runs just now, or isn't its turn."""
+        for steps, queue in self._ready.items():
+            if chunk in queue:
+                queue.remove(chunk)
+                if not queue:
+                    del self._ready[steps]
+                return True
+        return False
+
     def take(self) -> Batch | None:
         """The next batch, or None when nothing waits. What has more to do is added again."""
         length = self._length()

@@ -31,6 +31,8 @@ MAX_HEADER_BYTES = 256 * 1024
 MAX_FACT_CHARACTERS = 120
 """What comes from a blob goes into an error's header, so it is cut."""
 INDEX_END = 2**63
+"""Of what is packed. What is taken back stays far below it, so that it can go on for ever."""
+LATEST_INDEX = 2**62
 
 _PREFIX = struct.Struct("<8sHIQ")
 _CHECKSUM_BYTES = 16
@@ -132,7 +134,7 @@ def _read(data: bytes) -> _Header:
         raise _damaged("header", "its header can't be read") from error
     match facts:
         case {"fingerprint": str(name), "index": int(index), "tensors": list(tensors)} if (
-            not isinstance(index, bool) and 0 <= index < INDEX_END
+            not isinstance(index, bool) and 0 <= index <= LATEST_INDEX
         ):
             return _Header(name, index, tensors)
     raise _damaged("header", "its header lacks something or has it wrong")

@@ -47,8 +47,10 @@ class Chunk:
     blocks: list[Memory] | None = None
     carry_before: Rows | None = None
     """The session's carry before the first of several blocks."""
-    others: tuple[Listener, ...] = ()
+    others: list[Listener] | None = None
     """Who else waits, and what takes its turn behind it."""
+    withdrawn: Refusal | None = None
+    """Why it is to be dropped after the block that runs."""
 
     def __init__(
         self,
@@ -104,25 +106,23 @@ class Chunk:
         listener, self.listener = self.listener, None
         if listener is None:
             return
-        try:
-            listener(outcome)
-            while self.others:
-                listener, *rest = self.others
-                self.others = tuple(rest)
-                listener(outcome)
-        except Exception:
-            # One caller's trouble must not keep the others from their answers.
-            logger.exception("a listener failed on the outcome of step %d", self.index)
-            self.listener = _nobody
-            self.settle(outcome)
+        self._tell(listener, outcome)
+        # Who is told may bring others along.
+        for other in self.others or ():
+            self._tell(other, outcome)
 
     def then(self, listener: Listener) -> None:
         """Tell this one too, behind all that came before."""
-        self.others = (*self.others, listener)
+        if self.others is None:
+            self.others = []
+        self.others.append(listener)
 
-
-def _nobody(_: object) -> None:
-    """For whoever has been told."""
+    def _tell(self, listener: Listener, outcome: "Chunk | Refusal") -> None:
+        try:
+            listener(outcome)
+        except Exception:
+            # One caller's trouble must not keep the others from their answers.
+            logger.exception("a listener failed on the outcome of step %d", self.index)
 
 
 def _digest(inputs: Memory) -> Memory:

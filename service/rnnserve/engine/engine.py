@@ -70,7 +70,7 @@ class Engine:
 
         Raises Refusal: too_many_sessions, no_carry_room, draining.
         """
-        self._refuse_draining()
+        self._make_room()
         return self.table.open(model, carry, held=held)
 
     def step(
@@ -90,14 +90,14 @@ class Engine:
     def close(self, entry: Entry, told: Told[int]) -> None:
         """End a session behind its steps under way; `told` how many it took."""
         entry.on_end.append(lambda session: told(session.steps))
-        entry.shut = Refusal(Reason.SESSION_CLOSED, "the session is being closed")
+        entry.shut = Reason.SESSION_CLOSED
         session_id = entry.session.id
         if entry.session.state is State.OPEN:
             self.table.end(session_id, Cause.CLOSED)
         else:
             # Behind the last chunk's own listeners: its answer comes first.
             last = entry.session.pending[-1]
-            last.then(lambda _: self.table.end(session_id, Cause.CLOSED))
+            last.then(lambda _: self._end(session_id))
 
     def discard(self, session_id: str) -> None:
         """Close a session that nobody asks for any more; one that is gone already is fine."""
@@ -108,11 +108,14 @@ class Engine:
         """Let the carry begin anew, from zeros or a given one; the index goes on.
 
         `told` the index, or index_gap and index_past when the session doesn't stand there. The last
-        reset sent again is answered again, and changes nothing.
+        reset sent again is answered again, and changes nothing; with another carry it is refused
+        (other_input).
         """
 
+        mark = b"" if carry is None else b"".join(array.tobytes() for array in carry)
+
         def act() -> int:
-            if entry.session.begin_anew(index):
+            if entry.session.begin_anew(index, mark):
                 entry.model.slots.write(entry.session.lease, carry)
             return index
 
@@ -125,7 +128,7 @@ class Engine:
 
         `told` their ids and the index. Raises Refusal: too_many_forks, draining.
         """
-        self._refuse_draining()
+        self._make_room()
         if not 1 <= count <= MAX_FORKS:
             raise Refusal(
                 Reason.TOO_MANY_FORKS, f"{count} forks; 1 to {MAX_FORKS} at once", limit=MAX_FORKS
@@ -155,7 +158,7 @@ class Engine:
 
         Raises Refusal: blob_damaged, blob_foreign, and what `open` raises.
         """
-        self._refuse_draining()
+        self._make_room()
         self.table.check_room(model)
         index, carry = blob.unpack(model.spec, model.fingerprint, data)
         return self.table.open(model, carry, steps=index)
@@ -175,7 +178,7 @@ class Engine:
                 Reason.SESSION_BUSY, "steps of the session are under way; wait for their answers"
             )
 
-        def ended(outcome: Ending | Refusal) -> None:
+        def ended(outcome: Ending | Exception) -> None:
             entry.session.answered_s = self.now_s()
             entry.shut = None
             audience.ended(outcome)
@@ -188,9 +191,7 @@ class Engine:
             Audience(audience.token, ended),
             feed_last=feed_last,
         )
-        entry.shut = Refusal(
-            Reason.SESSION_BUSY, "a generation moves the session; cancel it or wait for its end"
-        )
+        entry.shut = Reason.SESSION_BUSY
         try:
             generation.start()
         except Exception:
@@ -200,7 +201,7 @@ class Engine:
 
     def fork_now(self, entry: Entry) -> Entry:
         """A fork of a session in which nothing is under way. Raises Refusal."""
-        self._refuse_draining()
+        self._make_room()
         if entry.session.state is not State.OPEN:
             raise Refusal(
                 Reason.SESSION_BUSY, "steps of the session are under way; wait for their answers"
@@ -211,6 +212,11 @@ class Engine:
         """Refuse new sessions from now on."""
         self.draining = True
 
+    def _end(self, session_id: str) -> None:
+        """Close a session that may have ended meanwhile by itself."""
+        with contextlib.suppress(KeyError):
+            self.table.end(session_id, Cause.CLOSED)
+
     def _fork(self, entry: Entry) -> Entry:
         session = entry.session
         carry = entry.model.slots.read(session.lease)
@@ -218,11 +224,14 @@ class Engine:
         fork.session.latest = session.latest
         return fork
 
-    def _refuse_draining(self) -> None:
+    def _make_room(self) -> None:
+        """End what is due, so that its room may be taken. Raises Refusal (draining)."""
         if self.draining:
             raise Refusal(
                 Reason.DRAINING, "the server is stopping: open elsewhere", retry_after_s=1.0
             )
+        # Here, and not where a fork's turn has come: what ends then may have a turn of its own.
+        self.table.expire()
 
 
 def in_turn(session: Session, act: Callable[[], T], told: Told[T]) -> None:
@@ -230,13 +239,17 @@ def in_turn(session: Session, act: Callable[[], T], told: Told[T]) -> None:
 
     def now(_: object = None) -> None:
         try:
+            if session.state is State.CLOSED:
+                raise Refusal(Reason.SESSION_CLOSED, "the session has ended", session=session.id)
             outcome: T | Exception = act()
         except Exception as error:
             outcome = error
         told(outcome)
 
-    if session.pending:
-        session.pending[-1].then(now)
+    last = session.pending[-1] if session.pending else None
+    # A settled one that still stands there was abandoned with the whole model.
+    if last is not None and last.listener is not None:
+        last.then(now)
     else:
         now()
 

@@ -7,6 +7,7 @@ its own: every tick takes one token of all generations that are ready, and draws
 once. Nothing is kept for a resend.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -22,6 +23,8 @@ from rnnserve.errors import Reason, Refusal
 
 if TYPE_CHECKING:
     from rnnserve.engine.model import Model
+
+logger = logging.getLogger(__name__)
 
 
 class Verdict(Enum):
@@ -50,7 +53,8 @@ class Audience:
 
     token: Callable[[int, float | None], Verdict]
     """A token and, where asked for, its log-probability."""
-    ended: Callable[[Cause | Refusal], None]
+    ended: Callable[[Cause | Exception], None]
+    """How it ended: a Refusal, or the exception of a bug, where it went wrong."""
 
 
 class Generation:
@@ -81,6 +85,10 @@ class Generation:
         self._audience = audience
         self._feed_last = feed_last
         self._paused = False
+        self._chunk: Chunk | None = None
+        """The prompt's chunk that is under way."""
+        self._scores: np.ndarray | None = None  # (V,)
+        """What the last token taken gave."""
         self._over: Cause | None = None
         """Set before the end, while the last token is still under way."""
 
@@ -109,22 +117,27 @@ class Generation:
             self._model.add_generation(self)
 
     def leave(self) -> None:
-        """Nobody wants more. Ends at once, or with the run that is under way."""
+        """Nobody wants more. Ends at once, or with the run that is under way; of a prompt's chunk
+        nothing has then happened."""
         if not self.session.generating:
             return
         self._over = Cause.LEFT
-        if self._paused or self._model.batcher.remove_generation(self):
+        if self._chunk is not None:
+            self._model.withdraw(
+                self._chunk, Refusal(Reason.SESSION_BUSY, "the generation was left")
+            )
+        elif self._paused or self._model.batcher.remove_generation(self):
             self._end(Cause.LEFT)
 
     def stepped(self, token: int | None, logprob: float | None, scores: np.ndarray) -> None:
         """The token under way was taken and gave `scores` (V,); from them `token` was drawn (None:
         it could not be)."""
         self.session.advance(1)
+        self._scores = scores
         if self._over is None:
             self._drawn(token, logprob)
-            return
-        self.session.latest = (scores.tobytes(),)
-        self._end(self._over)
+        else:
+            self._end(self._over)
 
     def fail(self, refusal: Refusal) -> None:
         """The model failed, or the server goes: the session stays where it is."""
@@ -142,14 +155,16 @@ class Generation:
         self._model.submit(
             self.session, self.session.admitted, (piece.tobytes(),), self._took, self._model.now_s()
         )
+        self._chunk = self.session.pending[0]
         self._fed += len(piece)
 
     def _took(self, outcome: Chunk | Refusal) -> None:
+        self._chunk = None
         try:
-            if isinstance(outcome, Refusal):
-                self._end(outcome)
-            elif self._over is not None:
+            if self._over is not None:
                 self._end(self._over)
+            elif isinstance(outcome, Refusal):
+                self._end(outcome)
             elif self._fed < len(self._prompt):
                 self._feed()
             else:
@@ -169,7 +184,12 @@ class Generation:
             self._end(Refusal(Reason.MODEL_FAILED, "the model's scores are not numbers any more"))
             return
         self.made += 1
-        verdict = self._audience.token(token, logprob)
+        try:
+            verdict = self._audience.token(token, logprob)
+        except Exception as error:
+            # Whoever can't be told gets no more; the others' tokens are not for him to hold up.
+            self._end(error)
+            return
         cause = self._cause(token, verdict)
         if cause is not None and not self._feed_last:
             self._end(cause)
@@ -189,7 +209,13 @@ class Generation:
             return Cause.STOP_TOKEN
         return Cause.MAX_TOKENS if self.made >= self._sampling.max_tokens else None
 
-    def _end(self, outcome: Cause | Refusal) -> None:
+    def _end(self, outcome: Cause | Exception) -> None:
+        if self._scores is not None:
+            self.session.latest = (self._scores.tobytes(),)
+        self._paused = False
         self.session.generating = False
         self._model.generations.discard(self)
-        self._audience.ended(outcome)
+        try:
+            self._audience.ended(outcome)
+        except Exception:
+            logger.exception("nobody could be told of the end of a generation")

@@ -104,7 +104,7 @@ class Model:
         nothing has changed and the listener isn't called.
         """
         if self._gone is not None:
-            raise self._gone
+            raise self._gone.again()
         steps = len(inputs[0]) // self._first_step_bytes
         # The common case first: the next single step of a session that waits for it.
         if index != session.admitted or session.pending or steps > 1:
@@ -135,6 +135,7 @@ class Model:
         chunks behind it."""
         session = chunk.session
         dropped = session.abort(chunk)
+        session.answered_s = self.now_s()
         self.let_go(sum(chunk.steps for chunk in dropped))
         chunk.settle(refusal)
         for later in dropped[1:]:
@@ -146,10 +147,23 @@ class Model:
                 )
             )
 
+    def withdraw(self, chunk: Chunk, refusal: Refusal) -> None:
+        """Drop a chunk that nobody wants, now or, where a block of it runs, right after that."""
+        if self.batcher.remove(chunk):
+            self.undo(chunk, refusal)
+        else:
+            chunk.withdrawn = refusal
+
+    def undo(self, chunk: Chunk, refusal: Refusal) -> None:
+        """Drop a chunk some of whose blocks may have run."""
+        if chunk.carry_before is not None:
+            self.slots.write(chunk.session.lease, chunk.carry_before)
+        self.drop(chunk, refusal)
+
     def add_generation(self, generation: Generation) -> None:
         """A generation has a token to be taken."""
         if self._gone is not None:
-            raise self._gone
+            raise self._gone.again()
         self.batcher.add_generation(generation)
         if not self.awake:
             self._rouse()

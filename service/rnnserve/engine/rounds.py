@@ -158,7 +158,10 @@ def _commit(model: Model, work: Work, outputs: list[Memory]) -> None:
             chunk.answer = memory
             chunk.started_s = work.taken_s
         elif not chunk.advance(steps, memory, work.taken_s):
-            model.batcher.add(chunk)
+            if chunk.withdrawn is None:
+                model.batcher.add(chunk)
+            else:
+                model.undo(chunk, chunk.withdrawn)
             continue
         done.append(chunk)
         behind = chunk.session.commit(chunk, now_s)
@@ -181,9 +184,7 @@ def _failed(model: Model, batch: Batch, failure: Exception) -> None:
         model.retries += [Batch(batch.steps, [], [g]) for g in batch.generations]
         return
     for chunk in batch.chunks:
-        if chunk.carry_before is not None:
-            model.slots.write(chunk.session.lease, chunk.carry_before)
-        model.drop(chunk, _guilty(chunk.session, failure))
+        model.undo(chunk, _guilty(chunk.session, failure))
     for generation in batch.generations:
         generation.fail(_guilty(generation.session, failure))
 

@@ -15,6 +15,7 @@ steps taken plus those under way:
 A chunk that fails leaves the session as before it; chunks behind it are then gaps.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -64,7 +65,7 @@ class Session:
 
     __slots__ = (
         *("id", "lease", "limits", "steps", "admitted", "answered_s", "pending"),
-        *("latest", "generating", "_kept", "_kept_steps", "_begun_at", "_ended"),
+        *("latest", "generating", "_kept", "_kept_steps", "_begun", "_ended"),
     )
 
     def __init__(
@@ -88,8 +89,8 @@ class Session:
         self._kept: list[Chunk] = []
         """Answered chunks, the oldest first. Looked through for a resend alone."""
         self._kept_steps = 0
-        self._begun_at: int | None = None
-        """Where the carry last began anew, after the first time."""
+        self._begun: tuple[int, bytes] | None = None
+        """Where the carry last began anew, after the first time, and what tells from what."""
         self._ended = False
 
     @property
@@ -168,16 +169,23 @@ class Session:
         self.steps += steps
         self.admitted = self.steps
 
-    def begin_anew(self, index: int) -> bool:
+    def begin_anew(self, index: int, carry: bytes) -> bool:
         """The carry is to begin anew at this index; False where that happened already and steps
-        have been taken since: a reset that comes again forgets nothing.
+        have been taken since: a reset that comes again forgets nothing. `carry` is what it begins
+        with.
 
-        Raises Refusal (index_gap, index_past) when the session stands elsewhere.
+        Raises Refusal: index_gap and index_past when the session stands elsewhere, other_input when
+        it began there with another carry.
         """
-        if index == self._begun_at and index < self.steps:
+        mark = hashlib.blake2b(carry, digest_size=16).digest()
+        if self._begun is not None and index == self._begun[0] < self.steps:
+            if mark != self._begun[1]:
+                raise Refusal(
+                    Reason.OTHER_INPUT, f"the reset at {index} came before with another carry"
+                )
             return False
         self.at(index)
-        self._begun_at = index
+        self._begun = index, mark
         self.latest = None
         return True
 

@@ -76,7 +76,9 @@ class Slots:
         return self._serials[lease.slot] == lease.serial
 
     def read(self, lease: Lease) -> Rows:
-        """One session's carry, each entry without rows, as copies."""
+        """One session's carry, each entry without rows, as copies. The lease must be current."""
+        if not self.holds(lease):
+            raise AssertionError("a carry is read by a lease that has ended")
         return tuple(array[lease.slot].copy() for array in self._arrays)
 
     def write(self, lease: Lease, carry: Rows | None) -> None:
@@ -116,12 +118,19 @@ class Slots:
         for array, rows in zip(self._arrays, carry, strict=True):
             array[slots] = rows
 
-    def audit(self) -> list[str]:
-        """What is wrong, in words; empty when the free list is sound."""
-        if len(set(self._free)) != len(self._free):
-            return ["a slot is free twice"]
-        return []
-
-    def is_free(self, slot: int) -> bool:
-        """Whether nobody leases the slot. Looks through all: for audits."""
-        return slot in self._free
+    def audit(self, leases: Sequence[Lease]) -> list[str]:
+        """What is wrong between the slots and the leases that should be held, in words."""
+        free, held = set(self._free), {lease.slot for lease in leases}
+        wrong = []
+        if len(free) != len(self._free):
+            wrong.append("a slot is free twice")
+        if len(held) != len(leases):
+            wrong.append("a slot is leased twice")
+        if free & held:
+            wrong.append(f"{len(free & held)} slots are leased and free")
+        if len(free | held) != self.capacity:
+            wrong.append(f"{self.capacity - len(free | held)} slots are neither leased nor free")
+        lost = sum(not self.holds(lease) for lease in leases)
+        if lost:
+            wrong.append(f"{lost} sessions have lost their lease")
+        return wrong

@@ -15,11 +15,19 @@ from rnnserve.errors import Reason, Refusal
 REMEMBERED_ENDS = 10_000
 """Ended sessions of which is still known how they ended."""
 
+LEAST_AGENDA = 64
+"""Looks at sessions that have ended are swept out when they are more than the others and this."""
+
 _TOLD = {
     Cause.CLOSED: (Reason.SESSION_CLOSED, "the session was closed"),
     Cause.IDLE: (Reason.SESSION_EXPIRED, "the session was idle for too long and has ended"),
     Cause.LIFE: (Reason.SESSION_TOO_OLD, "the session has reached its maximum life and has ended"),
     Cause.DRAINED: (Reason.DRAINING, "the session ended with the server's stop"),
+}
+
+_SHUT = {
+    Reason.SESSION_CLOSED: "the session is being closed",
+    Reason.SESSION_BUSY: "a generation moves the session; cancel it or wait for its end",
 }
 
 
@@ -47,7 +55,7 @@ class Entry:
     """Told when the session has ended; a close that had to wait is here."""
     held: bool = False
     """A call keeps it: it lives as long as the call and never idles."""
-    shut: Refusal | None = None
+    shut: Reason | None = None
     """Why it takes no operations, while it takes none: it is being closed, or generates."""
 
 
@@ -81,15 +89,7 @@ class SessionTable:
         return list(self._entries.values())
 
     def check_room(self, model: Model, count: int = 1) -> None:
-        """Refuse (too_many_sessions, no_carry_room) unless so many more sessions may be opened."""
-        self.expire()
-        if len(self._entries) + count > self.limits.max_sessions or model.slots.free_count < count:
-            raise Refusal(
-                Reason.TOO_MANY_SESSIONS,
-                f"{len(self._entries)} sessions are open; at most {self.limits.max_sessions}",
-                retry_after_s=1.0,
-                limit=self.limits.max_sessions,
-            )
+        """Refuse (no_carry_room, too_many_sessions) unless so many more sessions may be opened."""
         if self.carry_bytes + count * model.spec.carry_bytes > self.limits.max_carry_bytes:
             raise Refusal(
                 Reason.NO_CARRY_ROOM,
@@ -97,6 +97,13 @@ class SessionTable:
                 f"at most {self.limits.max_carry_bytes}",
                 retry_after_s=1.0,
                 limit=self.limits.max_carry_bytes,
+            )
+        if len(self._entries) + count > self.limits.max_sessions or model.slots.free_count < count:
+            raise Refusal(
+                Reason.TOO_MANY_SESSIONS,
+                f"{len(self._entries)} sessions are open; at most {self.limits.max_sessions}",
+                retry_after_s=1.0,
+                limit=self.limits.max_sessions,
             )
 
     def open(
@@ -138,13 +145,16 @@ class SessionTable:
                 self.end(session_id, cause)
                 raise self._gone(session_id)
         if entry.shut is not None:
-            raise entry.shut
+            raise Refusal(entry.shut, _SHUT[entry.shut])
         entry.used_s = now_s
         return entry
 
     def end(self, session_id: str, cause: Cause) -> None:
         """Take the session out and give its slot back; chunks under way must be over."""
         entry = self._entries.pop(session_id)
+        if len(self._agenda) > 2 * len(self._entries) + LEAST_AGENDA:
+            self._agenda = [item for item in self._agenda if item[1] in self._entries]
+            heapq.heapify(self._agenda)
         entry.session.end()
         del entry.model.sessions[session_id]
         entry.model.slots.release(entry.session.lease)
@@ -192,7 +202,7 @@ class SessionTable:
     def _due(self, entry: Entry, now_s: float) -> Cause | None:
         """Why the session has to end now; None: it hasn't. What is under way is finished first."""
         limits = self.limits
-        old = 0.0 < limits.max_life_s <= now_s - entry.opened_s
+        old = self._is_old(entry, now_s)
         if now_s - entry.used_s < limits.idle_timeout_s and not old:
             return None
         if entry.held or entry.session.state is not State.OPEN:
@@ -202,6 +212,9 @@ class SessionTable:
         # Idle begins with the last answer: a chunk may take longer than the timeout.
         idle = now_s - entry.session.answered_s >= limits.idle_timeout_s
         return Cause.IDLE if idle else None
+
+    def _is_old(self, entry: Entry, now_s: float) -> bool:
+        return 0.0 < self.limits.max_life_s <= now_s - entry.opened_s
 
     def _gone(self, session_id: str) -> Refusal:
         if not session_id:

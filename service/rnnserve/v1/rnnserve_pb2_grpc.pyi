@@ -6,9 +6,9 @@ rnnserve.v1: sessions that keep the carry of a recurrent model between messages.
 One bidirectional Stream carries frames. A frame from the client is a list of
 operations, a frame from the server a list of events; every operation is
 answered by exactly one event with the same `id`. Events come as they are
-ready: in order within a session, in any order across sessions. An operation
-that fails answers for itself and leaves the stream and every other session
-alive.
+ready: in order within a session, in any order across sessions; but what is
+refused at once is answered at once. An operation that fails answers for
+itself and leaves the stream and every other session alive.
 
 A session is not tied to the stream that opened it. Whoever holds its id may
 go on with it from another stream; it ends by close, by its idle timeout, by

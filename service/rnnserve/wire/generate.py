@@ -51,7 +51,7 @@ class Generations:
             generation = self._engine.generate(
                 entry, prompt, sampling, audience, feed_last=bool(request.session_id)
             )
-            pieces.on_room = generation.resume
+            pieces.on_room, pieces.on_cut = generation.resume, generation.leave
             try:
                 await self._send(pieces, entry, len(prompt), request, context)
             finally:

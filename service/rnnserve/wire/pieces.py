@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from rnnserve.engine.generation import Cause, Verdict
 from rnnserve.engine.sampling import Sampling, StopGate
-from rnnserve.errors import Refusal
 from rnnserve.repository.tokenizer import Decoder
 from rnnserve.v1 import rnnserve_pb2 as v1
 
@@ -26,6 +25,8 @@ class Pieces:
     def __init__(self, sampling: Sampling, decoder: Decoder | None) -> None:
         self.on_room: Callable[[], None] = lambda: None
         """Called when there is room again after a PAUSE."""
+        self.on_cut: Callable[[], None] = lambda: None
+        """Called when no more tokens are wanted."""
         self.on_end: Callable[[], None] = lambda: None
         """Called when the generation has ended."""
         self.told_end = False
@@ -53,7 +54,7 @@ class Pieces:
             return Verdict.STOP
         return Verdict.GO_ON if len(self._tokens) < MAX_UNSENT_TOKENS else Verdict.PAUSE
 
-    def ended(self, outcome: Cause | Refusal) -> None:
+    def ended(self, outcome: Cause | Exception) -> None:
         """The generation is over."""
         if self._end is None:
             self._end = outcome
@@ -61,9 +62,10 @@ class Pieces:
         self.on_end()
 
     def fail(self, failure: Exception) -> None:
-        """What is ready is still written, then `failure` is raised."""
+        """What is ready is still written, then `failure` is raised; nothing more is made."""
         if self._end is None:
             self._end = failure
+        self.on_cut()
         self._wake()
 
     async def take(self) -> v1.GenerateReply:

@@ -76,14 +76,14 @@ class Streams:
 def _count(frame: Frame) -> int:
     """How many operations a frame has. Raises Refusal (malformed, frame_too_large)."""
     well_formed(frame)
-    operations = frame.frame.operations if isinstance(frame, Oversized) else frame.operations
-    if len(operations) > MAX_FRAME_OPERATIONS:
+    count = len(frame.frame.operations if isinstance(frame, Oversized) else frame.operations)
+    if count > MAX_FRAME_OPERATIONS:
         raise Refusal(
             Reason.FRAME_TOO_LARGE,
-            f"a frame of {len(operations)} operations; at most {MAX_FRAME_OPERATIONS}",
+            f"a frame of {count} operations; at most {MAX_FRAME_OPERATIONS}",
             limit=MAX_FRAME_OPERATIONS,
         )
-    return len(operations)
+    return count
 
 
 def too_large(frame: Oversized) -> Refusal:

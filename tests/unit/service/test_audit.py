@@ -98,26 +98,26 @@ SABOTAGE = {
         lambda busy: busy.model.slots._free.append(busy.model.slots._free[0]),
         "free twice",
     ),
-    "a slot that got lost": (lambda busy: busy.model.slots._free.pop(), "slots are held by"),
+    "a slot that got lost": (lambda busy: busy.model.slots._free.pop(), "neither leased nor free"),
     "a leased slot that is free too": (
         lambda busy: busy.model.slots._free.append(busy.answered.lease.slot),
-        "slots are held by",
+        "leased and free",
     ),
     "a leased slot free in another's place": (
         lambda busy: busy.model.slots._free.__setitem__(0, busy.answered.lease.slot),
-        "",  # in whatever words
+        "leased and free",
     ),
     "a lease stolen by another session": (
         lambda busy: setattr(busy.answered, "lease", busy.stepping.lease),
-        "leased to several",
+        "leased twice",
     ),
     "a lease that has ended": (
         lambda busy: setattr(busy.answered, "lease", replace(busy.answered.lease, serial=9)),
-        "has lost its lease",
+        "lost their lease",
     ),
     "a lease given back under its session": (
         lambda busy: busy.model.slots.release(busy.answered.lease),
-        "has lost its lease",
+        "lost their lease",
     ),
     "the first chunk dropped": (lambda busy: busy.stepping.pending.pop(0), "a chunk stands at"),
     "the last chunk dropped": (lambda busy: busy.stepping.pending.pop(), "admitted is"),

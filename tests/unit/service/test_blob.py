@@ -59,7 +59,7 @@ def header_of(blob: bytes) -> dict:
 PAYLOAD = BLOB[-16 - SPEC.carry_bytes : -16]
 
 
-@given(index=st.integers(0, 2**63 - 1), data=st.binary(min_size=32, max_size=32))
+@given(index=st.integers(0, 2**62), data=st.binary(min_size=32, max_size=32))
 def test_a_session_comes_back_to_the_bit(index, data):
     carry = initial.given(SPEC, [data[:24], b"\x01\x00\x01\x01\x00", data[24:]])
     again_index, again = unpack(SPEC, GRAPH, pack(SPEC, GRAPH, index, carry))

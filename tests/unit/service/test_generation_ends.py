@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from heard import Heard
+from rnnserve.engine.batcher import BatchLimits
 from rnnserve.engine.generation import Audience, Cause, Verdict
 from rnnserve.engine.session import SessionLimits
 from rnnserve.errors import Reason, Refusal
@@ -31,7 +32,9 @@ def likeliest(fed: list[int], count: int) -> list[int]:
 def goes_on_rightly(engine: SynchronousEngine, session: str, fed: list[int]) -> None:
     """The session stands after exactly these tokens: its index, its carry, and its next answer."""
     assert engine.steps(session) == len(fed)
-    carry, _ = MODEL.reference(MODEL.reference.initial_carry(1), np.array([fed]))
+    carry = MODEL.reference.initial_carry(1)
+    if fed:
+        carry, _ = MODEL.reference(carry, np.array([fed]))
     for entry, array in zip(MODEL.spec.carry, engine.carry(session), strict=True):
         np.testing.assert_allclose(array, carry[entry.input_name][0], atol=1e-5)
     found = engine.step(session, len(fed), [9])
@@ -129,7 +132,10 @@ def test_leaving_ends_it_within_a_tick_before_or_after_a_token(moment):
     assert heard.end is Cause.LEFT
     assert not engine.model.generations
     made = heard.tokens
-    fed = PROMPT + (made if engine.steps(session) == 4 + len(made) else made[:-1])
+    if moment == "before the prompt":
+        fed = []
+    else:
+        fed = PROMPT + (made if engine.steps(session) == 4 + len(made) else made[:-1])
     assert not engine.tick()
     goes_on_rightly(engine, session, fed)
 
@@ -144,15 +150,33 @@ def test_a_session_that_was_left_generates_on_from_where_it_stands(moment):
     assert again.tokens == likeliest(taken, 2)
 
 
-def test_leaving_a_prompt_of_several_chunks_ends_it_with_the_chunk_under_way():
+@pytest.mark.parametrize(("running", "taken"), [(False, 4), (True, 8)])
+def test_leaving_a_prompt_of_several_chunks_ends_it_before_or_after_a_chunk(running, taken):
     engine, heard = SynchronousEngine(MODEL, sessions=SessionLimits(max_chunk_steps=4)), Heard()
     session, prompt = engine.open(), list(range(20))
     generation = engine.generate(session, prompt, heard.audience)
     engine.tick()
-    generation.leave()
-    engine.tick()
+    if running:
+        work = engine.begin()
+        generation.leave()
+        engine.finish(work)
+    else:
+        generation.leave()
     assert heard.end is Cause.LEFT
-    goes_on_rightly(engine, session, prompt[:8])
+    goes_on_rightly(engine, session, prompt[:taken])
+
+
+def test_leaving_within_a_chunk_of_several_blocks_takes_none_of_it():
+    engine, heard = SynchronousEngine(MODEL, batches=BatchLimits(max_block_steps=4)), Heard()
+    session = engine.open()
+    engine.step(session, 0, PROMPT)
+    generation = engine.generate(session, list(range(20)), heard.audience)
+    engine.tick()
+    work = engine.begin()
+    generation.leave()
+    engine.finish(work)
+    assert heard.end is Cause.LEFT
+    goes_on_rightly(engine, session, PROMPT)
 
 
 @pytest.mark.parametrize("moment", ["waiting", "paused"])

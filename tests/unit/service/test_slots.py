@@ -40,7 +40,7 @@ def test_a_lease_ends_once():
     slots.release(lease)
     slots.release(lease)
     assert slots.free_count == 2
-    assert slots.audit() == []
+    assert slots.audit([]) == []
 
 
 def test_what_was_gathered_of_several_is_a_copy_and_what_was_read_is_one():
