@@ -8,6 +8,7 @@ from laws.load_twin import Rows, Twin, close, distinct
 from rnnserve.client import AsyncSession, ServerError
 from rnnserve.engine import blob as blobs
 from rnnserve.errors import Reason
+from rnnserve.v1 import rnnserve_pb2 as v1
 
 UNHEARD = "unheard"
 """In the place of an answer: the caller was cancelled, or the connection broke."""
@@ -54,6 +55,15 @@ class Step(Act):
 class Reset(Act):
     rows: Rows | None
     seed: int | None = None
+
+    def message(self) -> v1.InitialCarry | None:
+        """The same by hand."""
+        if self.seed is not None:
+            return v1.InitialCarry(random=v1.RandomCarry(seed=self.seed))
+        if self.rows is None:
+            return None
+        given = v1.GivenCarry(tensors=[row.tobytes() for row in self.rows])
+        return v1.InitialCarry(given=given)
 
     async def send(self, session):
         # From a seed the server draws what `rows` are.

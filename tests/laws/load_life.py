@@ -11,10 +11,9 @@ import numpy as np
 
 from laws.load_acts import Act, Export, Fork, Reset, Step, settle, together
 from laws.load_twin import Twin, random_rows
-from raw_session import logits, refusal, step
+from raw_session import logits, refusal, reset, step
 from rnnserve.client import AsyncClient, AsyncSession, ServerError
 from rnnserve.errors import Reason
-from rnnserve.v1 import rnnserve_pb2 as v1
 from small_models import V
 
 if TYPE_CHECKING:
@@ -180,16 +179,20 @@ async def asks_for_much_at_once(life: Life) -> None:
 
 
 async def resets(life: Life) -> None:
-    """And once more when steps have been taken since: it is answered again and forgets nothing."""
-    index = life.index
-    await life.do([life.start()])
+    """And once more, late: it is answered again and forgets nothing; another one is refused."""
+    index, start = life.index, life.start()
+    await life.do([start])
     await life.do([Step(life.tokens())])
     life.last = None
-    if life.index > index:
-        late = v1.Operation(reset=v1.Reset(session_id=life.session.id, index=index))
-        (event,) = await life.world.exchange(late)
-        assert event.was_reset.index == index, event
-        await life.do([Step(life.tokens())])
+    if life.index == index:
+        return  # overloaded: there is nothing yet that could be forgotten
+    other = Reset(random_rows(life.model, 1001), 1001)
+    same, another = await life.world.exchange(
+        *(reset(life.session.id, index, carry=one.message()) for one in (start, other))
+    )
+    assert same.was_reset.index == index, same
+    assert refusal(another)[1] == Reason.OTHER_INPUT
+    await life.do([Step(life.tokens())])
 
 
 async def sends_again(life: Life) -> None:

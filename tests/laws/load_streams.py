@@ -7,11 +7,8 @@ from pathlib import Path
 from resource import getpagesize
 from typing import Self
 
-import grpc.aio
-
 from raw_session import IDS, close, step
 from rnnserve.v1 import rnnserve_pb2 as v1
-from rnnserve.v1 import rnnserve_pb2_grpc
 
 AT_ONCE = 50
 STEPS = 5
@@ -33,12 +30,12 @@ class Footprint:
         return cls(pages * getpagesize(), files, threads)
 
 
-async def streams_come_and_go(target: str, streams: int) -> None:
+async def streams_come_and_go(stub, streams: int) -> None:
     """Each opens a session and is cancelled, every other one with a step under way. The session is
     closed by another call, and says whether the step has happened: whole or not at all."""
     numbers = count()
 
-    async def visitor(stub) -> None:
+    async def visitor() -> None:
         for number in numbers:
             if number >= streams:
                 return
@@ -46,11 +43,9 @@ async def streams_come_and_go(target: str, streams: int) -> None:
             (event,) = (await stub.Exchange(_frame(close(session_id)))).events
             assert event.closed.steps in ((0, STEPS) if number % 2 else (0,)), event
 
-    async with grpc.aio.insecure_channel(target) as channel:
-        stub = rnnserve_pb2_grpc.RnnServeStub(channel)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(visitor(stub))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(visitor())
 
 
 async def _comes_and_goes(stub, *, with_step: bool) -> str:
