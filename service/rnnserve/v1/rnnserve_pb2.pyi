@@ -789,8 +789,8 @@ class GenerateRequest(_message.Message):
     since it began or was reset. Nobody else may step it meanwhile.
     """
     fork: _builtins.bool
-    """Leave that session as it is and go on from a fork of it. The fork is named
-    at the end, and is the client's to close.
+    """Leave that session as it is and go on from a fork of it, which the first
+    message and the end name.
     """
     @_builtins.property
     def tokens(self) -> Global___TokenIds: ...
@@ -920,9 +920,15 @@ class GenerateReply(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    FORK_ID_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Their text, where the model has a tokenizer. A piece may be empty and the
     next one longer, where a character spans tokens or might begin a stop text.
+    """
+    fork_id: _builtins.str
+    """In the first message, where it goes on from a fork: that fork. It is the
+    client's to close once the end has been sent; a call that ends before leaves
+    none.
     """
     @_builtins.property
     def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -943,10 +949,11 @@ class GenerateReply(_message.Message):
         text: _builtins.str = ...,
         end: Global___GenerateEnd | None = ...,
         logprobs: _abc.Iterable[_builtins.float] | None = ...,
+        fork_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "logprobs", b"logprobs", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "fork_id", b"fork_id", "logprobs", b"logprobs", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,8 +75,10 @@ class Generations:
         request: v1.GenerateRequest,
         context: Context,
     ) -> None:
+        fork_id = entry.session.id if request.fork else ""
         while True:
             reply = await pieces.take()
+            reply.fork_id, fork_id = fork_id, ""
             if reply.HasField("end"):
                 reply.end.prompt_tokens = prompt_tokens
                 if request.session_id:
