@@ -1,7 +1,7 @@
 """The bare wire: a grpc.aio server that answers every message and does nothing else.
 
-What it costs is what any server in grpc.aio has to pay. There are two ways to write such a handler;
-both are here and the bench takes the cheaper.
+What it costs is what any server in grpc.aio has to pay, on the same event loop as rnnserve. There
+are two ways to write such a handler; both are here and the bench takes the cheaper.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import uvloop
 
 SERVICE = "bench.Echo"
 READ_WRITE, ITERATE = "ReadWrite", "Iterate"
@@ -57,4 +58,5 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())

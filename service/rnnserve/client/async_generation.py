@@ -18,8 +18,10 @@ class Continued:
     """The session that a generation goes on from, as far as the generation knows it."""
 
     begin: Callable[[], Awaitable[None]]
-    ended: Callable[[End | None], "AsyncSession | None"]
-    """Told once; without an end where it failed or was left. Returns the fork, if there is one."""
+    ended: Callable[[End], "AsyncSession | None"]
+    """Told its end; returns the fork, if there is one."""
+    left: Callable[[str], None]
+    """Told where it failed or was left before its end, with the fork's id where one was named."""
 
 
 class AsyncGeneration:
@@ -36,7 +38,8 @@ class AsyncGeneration:
     end: End | None = None
     """How it ended; None before that."""
     fork: "AsyncSession | None" = None
-    """The fork it went on from, where one was asked for: after the end, and yours to close."""
+    """The fork it went on from, where one was asked for: after the end, and yours to close. One
+    whose end was not read is None here, and is closed."""
 
     def __init__(
         self,
@@ -51,9 +54,11 @@ class AsyncGeneration:
     async def __aiter__(self) -> AsyncIterator[Piece]:
         if self._continued:
             await self._continued.begin()
+        fork_id = ""
         call = self._stub.Generate(self._request)
         try:
             while (reply := await read(call)) is not None:
+                fork_id = fork_id or reply.fork_id
                 if end := read_end(reply):
                     self._ended(end)
                 if piece := read_piece(reply):
@@ -61,7 +66,7 @@ class AsyncGeneration:
         finally:
             call.cancel()
             if self.end is None and self._continued:
-                self._continued.ended(None)
+                self._continued.left(fork_id)
 
     def _ended(self, end: End) -> None:
         self.end = end

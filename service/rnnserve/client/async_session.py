@@ -17,7 +17,7 @@ from rnnserve.client.codec import Encoded
 from rnnserve.client.errors import BadInput, ServerError
 from rnnserve.client.generation import End, Prompt, Sampling, continue_request
 from rnnserve.client.outcome import Outcome, Outcomes, event_of, sessions_made
-from rnnserve.client.progress import Answer, Chunk, Progress, timeout_us
+from rnnserve.client.progress import Answer, Chunk, Progress, closing, timeout_us
 from rnnserve.client.search import Search
 from rnnserve.client.stream import OperationStream
 from rnnserve.client.turns import Turns
@@ -167,7 +167,11 @@ class AsyncSession:
         With `fork` the session stays as it is, and `generation.fork` is the session that was moved.
         """
         request = continue_request(self.id, prompt, fork, sampling)
-        continued = Continued(partial(self._generates, fork), partial(self._generated, fork))
+        continued = Continued(
+            partial(self._generates, fork),
+            partial(self._generated, fork),
+            partial(self._generation_left, fork),
+        )
         return AsyncGeneration(self._stub, request, continued)
 
     async def locate(self) -> int:
@@ -181,7 +185,7 @@ class AsyncSession:
         self._left = True
         if self._progress.lost:
             await self._search.done()
-        outcome = self._stream.ask(self._progress.closing())
+        outcome = self._stream.ask(closing(self.id))
         return event_of(await outcome).closed.steps
 
     async def leave(self) -> None:
@@ -243,8 +247,16 @@ class AsyncSession:
         if not fork:
             self._progress.generates()
 
-    def _generated(self, fork: bool, end: End | None) -> "AsyncSession | None":
+    def _generated(self, fork: bool, end: End) -> "AsyncSession | None":
         if fork:
-            return self._fork(end.session_id, end.index) if end else None
+            return self._fork(end.session_id, end.index)
         self._progress.generated(end)
         return None
+
+    def _generation_left(self, fork: bool, fork_id: str) -> None:
+        if not fork:
+            self._progress.generated(None)
+        elif fork_id:
+            # The server may have written the end, and then the fork is ours; where it hadn't, it
+            # discards the fork itself and refuses this. Nobody waits: the caller may be cancelled.
+            self._stream.ask(closing(fork_id))

@@ -41,6 +41,16 @@ class ServerError(Exception):
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
 
+    def copy(self) -> "ServerError":
+        """An equal one, for another caller: whoever raises an error adds to its traceback."""
+        return ServerError(
+            self.reason,
+            self.message,
+            code=self.code,
+            facts=self.facts,
+            retry_after_s=self.retry_after_s,
+        )
+
 
 class BadInput(ServerError):
     """Refused before it was sent, with the word the server would have used.

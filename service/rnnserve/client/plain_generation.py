@@ -20,8 +20,10 @@ class Continued:
     """The session that a generation goes on from, as far as the generation knows it."""
 
     begin: Callable[[], None]
-    ended: Callable[[End | None], "Session | None"]
-    """Told once; without an end where it failed or was left. Returns the fork, if there is one."""
+    ended: Callable[[End], "Session | None"]
+    """Told its end; returns the fork, if there is one."""
+    left: Callable[[str], None]
+    """Told where it failed or was left before its end, with the fork's id where one was named."""
 
 
 class Generation:
@@ -38,7 +40,8 @@ class Generation:
     end: End | None = None
     """How it ended; None before that."""
     fork: "Session | None" = None
-    """The fork it went on from, where one was asked for: after the end, and yours to close."""
+    """The fork it went on from, where one was asked for: after the end, and yours to close. One
+    whose end was not read is None here, and is closed."""
 
     def __init__(
         self,
@@ -53,9 +56,11 @@ class Generation:
     def __iter__(self) -> Iterator[Piece]:
         if self._continued:
             self._continued.begin()
+        fork_id = ""
         call = self._stub.Generate(self._request)
         try:
             for reply in call:
+                fork_id = fork_id or reply.fork_id
                 if end := read_end(reply):
                     self._ended(end)
                 if piece := read_piece(reply):
@@ -65,7 +70,7 @@ class Generation:
         finally:
             call.cancel()
             if self.end is None and self._continued:
-                self._continued.ended(None)
+                self._continued.left(fork_id)
 
     def _ended(self, end: End) -> None:
         self.end = end

@@ -22,7 +22,7 @@ from rnnserve.client.errors import ServerError, from_rpc_error
 from rnnserve.client.generation import End, Prompt, Sampling, continue_request
 from rnnserve.client.outcome import event_of, outcome_of
 from rnnserve.client.plain_generation import Continued, Generation
-from rnnserve.client.progress import Answer, Progress, timeout_us
+from rnnserve.client.progress import Answer, Progress, closing, timeout_us
 from rnnserve.v1 import rnnserve_pb2 as pb
 from rnnserve.v1 import rnnserve_pb2_grpc as rpc
 
@@ -139,7 +139,11 @@ class Session:
         With `fork` the session stays as it is, and `generation.fork` is the session that was moved.
         """
         request = continue_request(self.id, prompt, fork, sampling)
-        continued = Continued(partial(self._generates, fork), partial(self._generated, fork))
+        continued = Continued(
+            partial(self._generates, fork),
+            partial(self._generated, fork),
+            partial(self._generation_left, fork),
+        )
         return Generation(self._stub, request, continued)
 
     def locate(self) -> int:
@@ -177,7 +181,7 @@ class Session:
     def _close(self, timeout_s: float | None) -> int:
         self._left = True
         self._found(timeout_s)
-        event = exchange(self._stub, self._progress.closing(), timeout_s)
+        event = exchange(self._stub, closing(self.id), timeout_s)
         return event_of(outcome_of(event)).closed.steps
 
     def _fork(self, session_id: str, index: int) -> "Session":
@@ -200,11 +204,21 @@ class Session:
         if not fork:
             self._progress.generates()
 
-    def _generated(self, fork: bool, end: End | None) -> "Session | None":
+    def _generated(self, fork: bool, end: End) -> "Session | None":
         if fork:
-            return self._fork(end.session_id, end.index) if end else None
+            return self._fork(end.session_id, end.index)
         self._progress.generated(end)
         return None
+
+    def _generation_left(self, fork: bool, fork_id: str) -> None:
+        if not fork:
+            self._progress.generated(None)
+        elif fork_id:
+            # The server may have written the end, and then the fork is ours; where it hadn't, it
+            # discards the fork itself and refuses this. A ValueError says that the client was
+            # closed: the fork then ends by its idle timeout.
+            with suppress(ServerError, ValueError):
+                exchange(self._stub, closing(fork_id), CLOSE_TIMEOUT_S)
 
 
 def exchange(stub: rpc.RnnServeStub, operation: pb.Operation, timeout_s: float | None) -> pb.Event:

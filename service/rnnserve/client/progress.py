@@ -154,9 +154,6 @@ class Progress:
     def exporting(self) -> pb.Operation:
         return pb.Operation(export=pb.Export(session_id=self.id, index=self.index))
 
-    def closing(self) -> pb.Operation:
-        return pb.Operation(close=pb.Close(session_id=self.id))
-
     # ---- generations, and what they leave behind
 
     def generates(self) -> None:
@@ -202,6 +199,10 @@ def timeout_us(timeout_s: float | None) -> int:
 
 def opening(model: str, version: int, carry: pb.InitialCarry | None = None) -> pb.Operation:
     return pb.Operation(open=pb.Open(model=model, version=version, carry=carry))
+
+
+def closing(session_id: str) -> pb.Operation:
+    return pb.Operation(close=pb.Close(session_id=session_id))
 
 
 def importing(model: str, version: int, blob: bytes) -> pb.Operation:

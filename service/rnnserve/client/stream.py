@@ -156,13 +156,13 @@ class OperationStream:
             (again if may else lost).append(asked)
         self._fail(lost, error)
         for asked in again:
-            asked.broken = error
+            asked.broken = error.copy()
         self._waiting = deque(asked.operation for asked in again)
 
     def _fail(self, asked: list[Asked], error: ServerError) -> None:
         for one in asked:
             del self._asked[one.operation.id]
-            one.settle(error)
+            one.settle(error.copy())
 
 
 async def read(

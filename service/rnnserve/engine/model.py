@@ -16,6 +16,7 @@ from rnnserve.engine.costs import Costs
 from rnnserve.engine.generation import Generation
 from rnnserve.engine.meter import Meter
 from rnnserve.engine.session import Session
+from rnnserve.engine.shapes import Shapes
 from rnnserve.engine.slots import Rows, Slots
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.spec import ModelSpec
@@ -49,6 +50,7 @@ class Model:
         self.spec = spec
         self.run = run
         self.fingerprint = fingerprint
+        self.shapes = Shapes(spec)
         self.slots = Slots(spec.carry, slots, limits.max_rows)
         self.batcher = Batcher(limits, costs)
         self.costs = costs
@@ -60,6 +62,8 @@ class Model:
         self.generations: set[Generation] = set()
         """Those that have begun and not ended."""
         self.waiting_steps = 0
+        self.hurried = False
+        """Whether a chunk ever had a deadline."""
         self.awake = False
         """Whether somebody is about to take batches until none is left."""
         self.retries: list[Batch] = []
@@ -117,6 +121,7 @@ class Model:
             if self.waiting_steps * self._step_s > timeout_s:
                 raise too_late(self.waiting_steps * self._step_s)
             chunk.deadline_s = now_s + timeout_s
+            self.hurried = True
         if not self.backlog.take_in(steps, steps * self._step_bytes):
             raise self.backlog.refusal(self.waiting_steps * self._step_s)
         self.waiting_steps += steps

@@ -3,7 +3,6 @@
 Carries are written only in `finish`, only after success, and only where the lease is still current.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,6 @@ from rnnserve.engine.chunk import Memory
 from rnnserve.engine.draw import draw
 from rnnserve.engine.model import Model, too_late
 from rnnserve.engine.session import Session
-from rnnserve.engine.shapes import check_shapes
 from rnnserve.engine.slots import Rows, Taken
 from rnnserve.errors import Reason, Refusal
 
@@ -45,7 +43,7 @@ def take(model: Model) -> Batch | None:
         model.running = model.retries.pop()
         return model.running
     while (batch := model.batcher.take()) is not None:
-        if any(chunk.deadline_s < math.inf for chunk in batch.chunks):
+        if model.hurried:
             batch = _without_late(model, batch)
         if batch.chunks or batch.generations:
             model.running = batch
@@ -64,11 +62,11 @@ def gather(model: Model, batch: Batch) -> Work:
     if generations:
         blocks += [(generation.next_input,) for generation in generations]
         leases += [generation.session.lease for generation in generations]
-    inputs = tuple(
-        np.frombuffer(b"".join(column), tensor.dtype).reshape(-1, steps, *tensor.shape)
-        for tensor, column in zip(model.spec.inputs, zip(*blocks, strict=True), strict=True)
-    )  # each (B, T, ...)
-    return Work(batch, model.slots.gather(leases), inputs, model.now_s())
+    inputs = []
+    for place, tensor in enumerate(model.spec.inputs):
+        joined = b"".join([block[place] for block in blocks])
+        inputs.append(np.frombuffer(joined, tensor.dtype).reshape(-1, steps, *tensor.shape))
+    return Work(batch, model.slots.gather(leases), tuple(inputs), model.now_s())
 
 
 def compute(model: Model, work: Work) -> Result:
@@ -80,7 +78,7 @@ def compute(model: Model, work: Work) -> Result:
     logprobs: list[float | None] = []
     try:
         carry, outputs = model.run(work.taken.carry, work.inputs)
-        check_shapes(model.spec, batch.rows, batch.steps, carry, outputs)
+        model.shapes.check(batch.rows, batch.steps, carry, outputs)
         run_s = model.now_s() - began_s
         if batch.generations:
             scores = outputs[0][len(batch.chunks) :, -1]  # (B, V)
@@ -102,12 +100,13 @@ def finish(model: Model, work: Work, result: Result) -> None:
     if result.failure is not None:
         _failed(model, batch, result.failure)
         return
-    if batch.steps > 1 or any(chunk.steps > 1 for chunk in batch.chunks):
+    count = len(batch.chunks)
+    # All chunks of a batch stand alike: more than one step to go, or one.
+    if count and batch.chunks[0].steps - batch.chunks[0].done > 1:
         _keep_carries(work)
     model.slots.scatter(work.taken, result.carry)
-    count = len(batch.chunks)
-    if batch.chunks:
-        _commit(model, work, memory_of_rows(tuple(array[:count] for array in result.outputs)))
+    if count:
+        _commit(model, work, memory_of_rows(result.outputs, count))
     if batch.generations:
         scores = result.outputs[0][count:, -1]  # (B, V)
         drawn = zip(batch.generations, result.tokens, result.logprobs, scores, strict=True)
@@ -116,11 +115,11 @@ def finish(model: Model, work: Work, result: Result) -> None:
         model.meter.generated(model.spec.name, len(batch.generations))
 
 
-def memory_of_rows(outputs: Rows) -> list[Memory]:
-    """Outputs, each (B, ...), row by row as memory."""
+def memory_of_rows(outputs: Rows, count: int) -> list[Memory]:
+    """The first `count` rows of the outputs, each (B, ...), one by one as memory."""
     columns = []
     for array in outputs:
-        memory, row_bytes = array.tobytes(), array.nbytes // len(array)
+        memory, row_bytes = array[:count].tobytes(), array.nbytes // len(array)
         columns.append(
             [memory[start : start + row_bytes] for start in range(0, len(memory), row_bytes)]
         )

@@ -3,22 +3,42 @@
 from rnnserve.engine.slots import Rows
 from rnnserve.repository.spec import ModelSpec
 
+Shape = tuple[int, ...]
 
-def check_shapes(spec: ModelSpec, rows: int, steps: int, carry: Rows, outputs: Rows) -> None:
-    """Hold what a run gave against the spec; a graph's symbolic dimensions promise nothing.
 
-    Raises ValueError, which names the tensor: an array of one row would otherwise be broadcast over
-    every session of the batch.
-    """
-    for entry, array in zip(spec.carry, carry, strict=True):
-        if array.shape != (rows, *entry.shape) or array.dtype != entry.dtype:
-            raise ValueError(
-                f"{entry.output_name!r} came as {array.dtype}{array.shape}, "
-                f"not {entry.dtype}{(rows, *entry.shape)}"
-            )
-    for tensor, array in zip(spec.outputs, outputs, strict=True):
-        if array.shape != (rows, steps, *tensor.shape) or array.dtype != tensor.dtype:
-            raise ValueError(
-                f"{tensor.name!r} came as {array.dtype}{array.shape}, "
-                f"not {tensor.dtype}{(rows, steps, *tensor.shape)}"
-            )
+class Shapes:
+    """The shapes that a model's runs have to have. Remembers those it was asked for."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._names = [entry.output_name for entry in spec.carry]
+        self._names += [tensor.name for tensor in spec.outputs]
+        self._dtypes = [entry.dtype for entry in spec.carry]
+        self._dtypes += [tensor.dtype for tensor in spec.outputs]
+        self._carry = [entry.shape for entry in spec.carry]
+        self._outputs = [tensor.shape for tensor in spec.outputs]
+        self._known: dict[tuple[int, int], list[Shape]] = {}
+
+    def check(self, rows: int, steps: int, carry: Rows, outputs: Rows) -> None:
+        """Raises ValueError, which names the tensor, where an array is of another shape or type.
+
+        A graph's symbolic dimensions promise nothing, and an array of one row would be broadcast
+        over every session of the batch.
+        """
+        arrays = carry + outputs
+        shapes = self._known.get((rows, steps)) or self._of(rows, steps)
+        found = [array.shape for array in arrays]
+        types = [array.dtype for array in arrays]
+        if found != shapes or types != self._dtypes:
+            for name, array, shape, dtype in zip(
+                self._names, arrays, shapes, self._dtypes, strict=True
+            ):
+                if array.shape != shape or array.dtype != dtype:
+                    raise ValueError(
+                        f"{name!r} came as {array.dtype}{array.shape}, not {dtype}{shape}"
+                    )
+
+    def _of(self, rows: int, steps: int) -> list[Shape]:
+        shapes: list[Shape] = [(rows, *shape) for shape in self._carry]
+        shapes += [(rows, steps, *shape) for shape in self._outputs]
+        self._known[rows, steps] = shapes
+        return shapes

@@ -8,7 +8,7 @@ from rnnserve.engine.costs import Costs, measure
 from rnnserve.engine.draw import Draws, draw
 from rnnserve.engine.model import Run
 from rnnserve.engine.sampling import Sampling
-from rnnserve.engine.shapes import check_shapes
+from rnnserve.engine.shapes import Shapes
 from rnnserve.repository.spec import ModelSpec
 
 DRAWN_ROWS, DRAWN_TIMES = 8, 3
@@ -22,13 +22,15 @@ def costs_of(
     Raises whatever the runner raises, and ValueError where its arrays aren't as the spec says.
     """
 
+    shapes = Shapes(spec)
+
     def run_once(rows: int, steps: int) -> float:
         carry = tuple(np.zeros((rows, *c.shape), c.dtype) for c in spec.carry)
         inputs = tuple(np.full((rows, steps, *t.shape), t.low or 0, t.dtype) for t in spec.inputs)
         began_s = time.perf_counter()
         found = run(carry, inputs)
         taken_s = time.perf_counter() - began_s
-        check_shapes(spec, rows, steps, *found)
+        shapes.check(rows, steps, *found)
         return taken_s
 
     # Blocks of several steps, before anything is timed: a graph may promise one step and give two.

@@ -75,7 +75,7 @@ class Generations:
         request: v1.GenerateRequest,
         context: Context,
     ) -> None:
-        fork_id = entry.session.id if request.fork else ""
+        fork_id = entry.session.id if request.fork and request.session_id else ""
         while True:
             reply = await pieces.take()
             reply.fork_id, fork_id = fork_id, ""

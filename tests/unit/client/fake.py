@@ -34,6 +34,7 @@ class Fake(Sessions, rpc.RnnServeServicer):
         self.go_on.set()
         self.came = threading.Semaphore(0)
         self.generating_ended = threading.Event()
+        self.end_written = threading.Event()
         self.request: pb.GenerateRequest | None = None
         self.problems: list[str] = []
         self.calls_left_s: list[float] = []
@@ -72,7 +73,7 @@ class Fake(Sessions, rpc.RnnServeServicer):
     def Audit(self, request, context) -> pb.AuditReply:
         return pb.AuditReply(
             problems=self.problems,
-            sessions=len(self.kept) - len(self.closed),
+            sessions=len(self.kept) - len(self.closed) - len(self.discarded),
             waiting_steps=5,
             waiting_bytes=40,
             generations=sum(kept.generating for kept in self.kept.values()),
@@ -98,7 +99,10 @@ class Fake(Sessions, rpc.RnnServeServicer):
                 return
             session.take(made)
             logprobs = [-made / 8] if asked.logprobs else []
-            yield pb.GenerateReply(tokens=[made], text=LETTERS[made % 4], logprobs=logprobs)
+            fork_id = name if request.fork and not made else ""
+            yield pb.GenerateReply(
+                tokens=[made], text=LETTERS[made % 4], logprobs=logprobs, fork_id=fork_id
+            )
             if made in asked.stop_tokens:
                 cause = pb.GenerateEnd.STOP_TOKEN
             made += 1
@@ -113,6 +117,9 @@ class Fake(Sessions, rpc.RnnServeServicer):
             index=session.index if name else 0,
         )
         yield pb.GenerateReply(end=end)
+        # grpc asks for more once it has written the last.
+        session.told_end = True
+        self.end_written.set()
 
     def _apply(self, frame: pb.OperationFrame, context) -> pb.EventFrame:
         self.frames.append(frame)

@@ -35,6 +35,7 @@ class Kept:
     seen: int = 0
     total: int = 0
     generating: bool = False
+    told_end: bool = False
     replies: dict[int, tuple[list[bytes], pb.Stepped]] = field(default_factory=dict)
 
     def at(self, index: int) -> None:
@@ -69,6 +70,7 @@ class Sessions:
     def __init__(self) -> None:
         self.kept: dict[str, Kept] = {}
         self.closed: list[str] = []
+        self.discarded: list[str] = []
         self.advanced = 0
         self.refuse_next: Reason | None = None
         self.busy_answers = 0
@@ -137,7 +139,7 @@ class Sessions:
         return pb.Closed(steps=session.index)
 
     def session(self, name: str) -> Kept:
-        if name not in self.kept:
+        if name not in self.kept or name in self.discarded:
             raise Failed(Reason.UNKNOWN_SESSION, grpc.StatusCode.NOT_FOUND)
         if name in self.closed:
             raise Failed(Reason.SESSION_CLOSED, grpc.StatusCode.FAILED_PRECONDITION)
@@ -172,6 +174,8 @@ class Sessions:
             yield name, session
         finally:
             session.generating = False
+            if request.fork and not session.told_end:
+                self.discarded.append(name)
 
     def _opened(self, kept: Kept) -> pb.Opened:
         model = MODELS[kept.model]
