@@ -40,8 +40,8 @@ class Generation:
     end: End | None = None
     """How it ended; None before that."""
     fork: "Session | None" = None
-    """The fork it went on from, where one was asked for: after the end, and yours to close. One
-    whose end was not read is None here, and is closed."""
+    """The fork it went on from, where one was asked for: after the end, and yours to close.
+    Where it is left before its end, the fork is closed, and this stays None."""
 
     def __init__(
         self,
