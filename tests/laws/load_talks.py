@@ -123,8 +123,9 @@ async def generates_from_a_fork(life: Life) -> None:
     if not life.has_scores:
         return
     talk = Talk.drawn(life, may_be_silent=True)
-    if talk.cancelled_after is not None or talk.leaves_after <= talk.max_tokens:
-        # Left while its last message is on the way, the fork would live until it idles.
+    if talk.cancelled_after is not None:
+        # Cancelled before its first message came, while its last one is on the way, nobody would
+        # have heard of the fork, and it would live until it idles.
         talk.max_tokens, talk.stop_tokens = ENDLESS, []
     generation = life.session.generate(talk.prompt, fork=True, **talk.how)
     whole = await _counted(life, talk, generation)

@@ -46,3 +46,11 @@ def test_leaving_after_a_generation_was_left_asks_no_longer_than_closing_may_tak
     assert len(fake.calls_left_s) >= 2
     # gRPC rounds a deadline up.
     assert max(fake.calls_left_s) < CLOSE_TIMEOUT_S + 1
+
+
+def test_a_generation_from_a_fork_may_be_left_when_its_client_is_closed_already(running, fake):
+    with Client(running.target) as client, client.open("count") as session:
+        pieces = iter(session.generate([1], fork=True, max_tokens=3))
+        next(pieces)
+    pieces.close()
+    assert fake.closed == [session.id]

@@ -1,6 +1,7 @@
 """Generating from a session or a fork of it, by both clients."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
@@ -112,13 +113,58 @@ async def test_a_generation_from_a_fork_leaves_the_session_as_it_is(client, fake
     assert fake.closed == [fork.id, session.id]
 
 
-async def test_a_fork_whose_generation_was_left_is_nobodys(client):
+async def test_a_fork_whose_generation_was_left_is_nobodys(client, fake):
     async with client.open("count") as session:
         generation = session.generate([1], fork=True)
         async for _ in generation:
             break
+        await asyncio.to_thread(fake.generating_ended.wait, PATIENCE_S)
         assert generation.fork is None
         assert (await session.step([1])).tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("left_by", ["aclose", "an exception", "a cancel"])
+async def test_a_fork_that_is_left_after_its_end_was_written_is_closed(client, fake, left_by):
+    async with client.open("count") as session:
+        generation = session.generate([1], fork=True, max_tokens=3)
+
+        async def listen() -> None:
+            async with aclosing(aiter(generation)) as pieces:
+                await anext(pieces)
+                await asyncio.to_thread(fake.end_written.wait, PATIENCE_S)
+                if left_by == "an exception":
+                    raise LookupError
+                if left_by == "a cancel":
+                    listening.cancel()
+                    await asyncio.sleep(PATIENCE_S)
+
+        listening = asyncio.create_task(listen())
+        await asyncio.gather(listening, return_exceptions=True)
+        assert generation.end is generation.fork is None
+        # Behind it on the way.
+        await session.step([1])
+        (fork_id,) = fake.kept.keys() - {session.id}
+        assert fake.closed == [fork_id]
+    assert not fake.discarded
+
+
+async def test_a_fork_whose_end_was_read_is_not_closed_for_its_owner(client, fake):
+    async with client.open("count") as session:
+        generation = session.generate([1], fork=True, max_tokens=3)
+        await drained(generation)
+        await session.step([1])
+        assert not fake.closed
+        await generation.fork.close()
+
+
+async def test_a_session_of_somebodys_own_is_not_closed_when_its_generation_is_left(client, fake):
+    async with client.open("count") as session:
+        pieces = aiter(session.generate([1], max_tokens=3))
+        await anext(pieces)
+        await asyncio.to_thread(fake.end_written.wait, PATIENCE_S)
+        await pieces.aclose()
+        await session.step([1])
+        assert not fake.closed
 
 
 async def test_a_stop_token_is_sent_and_ends_it(client, fake):

@@ -1,12 +1,15 @@
 """The shared stream against calls that are played by hand, for moments no server can be held in."""
 
 import asyncio
+from unittest.mock import AsyncMock, Mock
 
 import grpc
 import grpc.aio
+import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from rnnserve.client import ServerError
+from rnnserve.client.async_generation import AsyncGeneration, Continued
 from rnnserve.client.progress import opening
 from rnnserve.client.stream import OperationStream
 from rnnserve.errors import Reason
@@ -18,6 +21,13 @@ def unavailable(*trailing: tuple[str, bytes]) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(
         grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), metadata, details="gone"
     )
+
+
+def draining() -> tuple[str, bytes]:
+    """The trailing metadata of a server that is about to stop."""
+    status = status_pb2.Status(code=14, message="the server is stopping")
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=Reason.DRAINING))
+    return "grpc-status-details-bin", status.SerializeToString()
 
 
 class PlayedCall:
@@ -51,6 +61,27 @@ class PlayedStub:
         return next(self._calls)
 
 
+class PlayedGenerate:
+    """A generation from a fork that says one word, and no more."""
+
+    def __init__(self) -> None:
+        self._replies = iter([pb.GenerateReply(tokens=[1], fork_id="fork")])
+        self.heard, self.cancelled = asyncio.Event(), False
+
+    def Generate(self, request: pb.GenerateRequest) -> "PlayedGenerate":
+        return self
+
+    async def read(self) -> pb.GenerateReply:
+        for reply in self._replies:
+            return reply
+        self.heard.set()
+        await asyncio.Event().wait()
+
+    def cancel(self) -> bool:
+        self.cancelled = True
+        return True
+
+
 async def test_what_was_never_written_goes_with_the_next_stream_whatever_it_is():
     first, second = PlayedCall(room=1), PlayedCall(room=1)
     stream = OperationStream(PlayedStub(first, second))
@@ -77,11 +108,54 @@ async def test_a_stream_that_never_comes_to_pass_fails_what_waits_in_the_end():
     await stream.close()
 
 
+async def test_everyone_who_waits_on_a_broken_stream_raises_an_error_of_their_own():
+    """Raised by all, one error would collect the frames of all."""
+    call = PlayedCall(room=1)
+    stream = OperationStream(PlayedStub(call))
+    waiting = [stream.ask(opening("one", 0)) for _ in range(3)]
+    await call.full.wait()
+    call.broken.set()
+    errors = await asyncio.gather(*waiting)
+    assert len(set(map(id, errors))) == 3
+    assert all(vars(error) == vars(errors[0]) for error in errors)
+    assert {str(error) for error in errors} == {"transport: gone"}
+    await stream.close()
+
+
+async def test_so_does_everyone_who_hears_why_the_stream_before_broke():
+    first, second = PlayedCall(1, draining()), PlayedCall(1)
+    stream = OperationStream(PlayedStub(first, second))
+    waiting = [stream.ask(pb.Operation(step=pb.Step(session_id="one"))) for _ in range(3)]
+    first.broken.set()
+    await second.full.wait()
+    second.broken.set()
+    errors = await asyncio.gather(*waiting)
+    assert [error.reason for error in errors] == [Reason.DRAINING] * 3
+    assert len(set(map(id, errors))) == 3
+    await stream.close()
+
+
+async def test_a_listener_that_is_cancelled_as_it_waits_for_the_end_gives_up_the_fork():
+    played = PlayedGenerate()
+    begin, ended, left = AsyncMock(), Mock(), Mock()
+    left.side_effect = lambda _: played.cancelled or pytest.fail("closed before it was left")
+    generation = AsyncGeneration(played, pb.GenerateRequest(), Continued(begin, ended, left))
+
+    async def listen() -> None:
+        async for _ in generation:
+            pass
+
+    listening = asyncio.create_task(listen())
+    await played.heard.wait()
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    left.assert_called_once_with("fork")
+    ended.assert_not_called()
+
+
 async def test_the_servers_last_word_outlives_the_silence_after_it():
-    status = status_pb2.Status(code=14, message="the server is stopping")
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=Reason.DRAINING))
-    last_word = ("grpc-status-details-bin", status.SerializeToString())
-    first, second = PlayedCall(1, last_word), PlayedCall(1)
+    first, second = PlayedCall(1, draining()), PlayedCall(1)
     stream = OperationStream(PlayedStub(first, second))
     outcome = stream.ask(pb.Operation(step=pb.Step(session_id="one")))
     first.broken.set()
