@@ -55,6 +55,8 @@ class Mirror:
     used_s: float = 0.0
     answered_s: float = 0.0
     begun_at: int | None = None
+    begun_with: int | None = None
+    """The seed of the carry with which it last began anew."""
     """Where it was last reset."""
     closing: bool = False
     acts: deque[Act] = field(default_factory=deque)

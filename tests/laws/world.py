@@ -102,10 +102,14 @@ class World(Ground):
 
         def settle(outcome) -> None:
             if index == mirror.begun_at and index < mirror.steps:
-                assert outcome == index  # it is answered again, and forgets nothing
+                if seed == mirror.begun_with:
+                    assert outcome == index  # it is answered again, and forgets nothing
+                else:
+                    assert outcome.reason is Reason.OTHER_INPUT
             elif mirror.check_place(index, outcome):
                 assert outcome == index
                 mirror.restart(rows)
+                mirror.begun_with = seed
 
         self._take_in(mirror, settle, self.engine.reset(mirror.id, index, rows))
 

@@ -98,7 +98,8 @@ class Batcher:
         queue = self._ready.get(length, ())
         waiting = len(self._generations) if length == 1 else 0
         # Neither kind keeps the other out.
-        self._turn ^= 1
+        if waiting and queue:
+            self._turn ^= 1
         generating = min(waiting, max(most - len(queue), (most + self._turn) // 2))
         chunks = self._pop(length, min(len(queue), most - generating)) if queue else []
         generations = [self._generations.popleft() for _ in range(generating)]

@@ -92,6 +92,11 @@ class Chunk:
         self.blocks = self.carry_before = None
         return True
 
+    def last_step(self) -> Memory:
+        """What the last of its steps gave."""
+        assert self.answer is not None
+        return tuple(memory[-(len(memory) // self.steps) :] for memory in self.answer)
+
     def repeats(self, inputs: Memory) -> bool:
         """Whether these are its inputs."""
         return self.inputs in (inputs, _digest(inputs))
@@ -107,9 +112,11 @@ class Chunk:
         if listener is None:
             return
         self._tell(listener, outcome)
-        # Who is told may bring others along.
-        for other in self.others or ():
-            self._tell(other, outcome)
+        # Who is told may bring others along. A kept chunk keeps nobody alive who has been told.
+        while self.others:
+            others, self.others = self.others, None
+            for other in others:
+                self._tell(other, outcome)
 
     def then(self, listener: Listener) -> None:
         """Tell this one too, behind all that came before."""

@@ -70,7 +70,7 @@ class Engine:
 
         Raises Refusal: too_many_sessions, no_carry_room, draining.
         """
-        self._make_room()
+        self._make_room(model)
         return self.table.open(model, carry, held=held)
 
     def step(
@@ -128,11 +128,11 @@ class Engine:
 
         `told` their ids and the index. Raises Refusal: too_many_forks, draining.
         """
-        self._make_room()
         if not 1 <= count <= MAX_FORKS:
             raise Refusal(
                 Reason.TOO_MANY_FORKS, f"{count} forks; 1 to {MAX_FORKS} at once", limit=MAX_FORKS
             )
+        self._make_room(entry.model, count)
 
         def act() -> tuple[list[str], int]:
             entry.session.at(index)
@@ -158,7 +158,7 @@ class Engine:
 
         Raises Refusal: blob_damaged, blob_foreign, and what `open` raises.
         """
-        self._make_room()
+        self._make_room(model)
         self.table.check_room(model)
         index, carry = blob.unpack(model.spec, model.fingerprint, data)
         return self.table.open(model, carry, steps=index)
@@ -201,7 +201,7 @@ class Engine:
 
     def fork_now(self, entry: Entry) -> Entry:
         """A fork of a session in which nothing is under way. Raises Refusal."""
-        self._make_room()
+        self._make_room(entry.model)
         if entry.session.state is not State.OPEN:
             raise Refusal(
                 Reason.SESSION_BUSY, "steps of the session are under way; wait for their answers"
@@ -224,14 +224,14 @@ class Engine:
         fork.session.latest = session.latest
         return fork
 
-    def _make_room(self) -> None:
+    def _make_room(self, model: Model, count: int = 1) -> None:
         """End what is due, so that its room may be taken. Raises Refusal (draining)."""
         if self.draining:
             raise Refusal(
                 Reason.DRAINING, "the server is stopping: open elsewhere", retry_after_s=1.0
             )
         # Here, and not where a fork's turn has come: what ends then may have a turn of its own.
-        self.table.expire()
+        self.table.make_room(model, count)
 
 
 def in_turn(session: Session, act: Callable[[], T], told: Told[T]) -> None:

@@ -117,8 +117,8 @@ class Generation:
             self._model.add_generation(self)
 
     def leave(self) -> None:
-        """Nobody wants more. Ends at once, or with the run that is under way; of a prompt's chunk
-        nothing has then happened."""
+        """Nobody wants more. Ends at once, or with the run that is under way; a prompt's chunk has
+        then happened or has not."""
         if not self.session.generating:
             return
         self._over = Cause.LEFT

@@ -24,6 +24,9 @@ from rnnserve.repository.spec import ModelSpec
 Run = Callable[[Rows, Rows], tuple[Rows, Rows]]
 """`(carry, inputs) -> (carry, outputs)`: `Runner.run`, or a fake in its place."""
 
+MOST_WAITING_FOR_ONE = 64
+"""Resends, forks, exports and resets that may wait behind one chunk."""
+
 
 class Model:
     """The engine's part for one model version. The one owner of its slots and its batcher."""
@@ -196,6 +199,13 @@ class Model:
         self._wake()
 
     def _repeat(self, earlier: Chunk, listener: Listener) -> None:
+        if earlier.others is not None and len(earlier.others) >= MOST_WAITING_FOR_ONE:
+            raise Refusal(
+                Reason.TOO_MANY_PENDING,
+                f"{MOST_WAITING_FOR_ONE} wait for the answer to this step already",
+                retry_after_s=0.01,
+                limit=MOST_WAITING_FOR_ONE,
+            )
         self.meter.resent(self.spec.name)
         if earlier.answer is None:
             earlier.then(listener)

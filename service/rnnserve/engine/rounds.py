@@ -101,9 +101,7 @@ def finish(model: Model, work: Work, result: Result) -> None:
         _failed(model, batch, result.failure)
         return
     count = len(batch.chunks)
-    # All chunks of a batch stand alike: more than one step to go, or one.
-    if count and batch.chunks[0].steps - batch.chunks[0].done > 1:
-        _keep_carries(work)
+    _keep_carries(work)
     model.slots.scatter(work.taken, result.carry)
     if count:
         _commit(model, work, memory_of_rows(result.outputs, count))
@@ -142,8 +140,10 @@ def _without_late(model: Model, batch: Batch) -> Batch:
 
 def _keep_carries(work: Work) -> None:
     """A chunk of several blocks happens whole or not at all: remember from where."""
-    for row, chunk in enumerate(work.batch.chunks):
-        if chunk.steps > work.batch.steps and not chunk.done:
+    steps, chunks = work.batch.steps, work.batch.chunks
+    for row in [row for row, chunk in enumerate(chunks) if chunk.steps > steps]:
+        chunk = chunks[row]
+        if not chunk.done:
             chunk.carry_before = tuple(array[row].copy() for array in work.taken.carry)
 
 

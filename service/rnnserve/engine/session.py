@@ -45,7 +45,7 @@ class SessionLimits:
     kept_replies: int = 32
     """As many as chunks may be pending: a client whose stream broke may ask for all of them."""
     kept_bytes: int = 256 * 1024
-    max_reply_bytes: int = 16 << 20
+    max_reply_bytes: int = 2 << 20
     step_bytes: int = 1
     """Inputs and outputs of one step; known for a model."""
 
@@ -147,7 +147,7 @@ class Session:
             raise AssertionError("chunks of a session finish in order")
         self.steps += steps
         self.answered_s = now_s
-        self.latest = chunk.answer
+        self.latest = chunk.answer if steps == 1 else chunk.last_step()
         kept.append(chunk)
         self._kept_steps += steps
         if len(kept) > self.limits.kept_replies or self._kept_steps > self.limits.kept_steps:

@@ -88,6 +88,13 @@ class SessionTable:
         """All that live now."""
         return list(self._entries.values())
 
+    def make_room(self, model: Model, count: int = 1) -> None:
+        """End what is due where there is no room otherwise."""
+        try:
+            self.check_room(model, count)
+        except Refusal:
+            self.expire()
+
     def check_room(self, model: Model, count: int = 1) -> None:
         """Refuse (no_carry_room, too_many_sessions) unless so many more sessions may be opened."""
         if self.carry_bytes + count * model.spec.carry_bytes > self.limits.max_carry_bytes:
@@ -192,7 +199,10 @@ class SessionTable:
                 self.end(session_id, cause)
 
     def _look_again(self, entry: Entry) -> None:
-        """When it could be due next. One that is busy beyond its time is looked at each time."""
+        """When it could be due next. One that is busy beyond its time is looked at each time, one
+        that is held never."""
+        if entry.held:
+            return
         limits = self.limits
         at_s = max(entry.used_s, entry.session.answered_s) + limits.idle_timeout_s
         if limits.max_life_s:

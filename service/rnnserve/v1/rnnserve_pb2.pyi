@@ -396,7 +396,8 @@ class Step(_message.Message):
     again without a second advance, as long as the reply is kept.
     """
     timeout_us: _builtins.int
-    """Microseconds from the message's arrival within which the answer is of use.
+    """Microseconds, from when the server takes the message up, within which the
+    answer is of use.
     A step that can't be answered by then is refused before it runs. 0: no limit.
     """
     @_builtins.property

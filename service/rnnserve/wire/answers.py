@@ -8,6 +8,8 @@ from rnnserve.v1 import rnnserve_pb2 as v1
 
 MAX_EVENTS_BYTES = 1 << 20
 """Answers that are ready together travel together, up to about this size."""
+MAX_EXCHANGE_BYTES = 16 << 20
+"""Of one unary reply, before what can wait is refused."""
 EVENT_BYTES = 64
 """What an event weighs beside its tensors, about."""
 
@@ -20,6 +22,10 @@ class Answers(Protocol):
 
     def put(self, place: int, event: v1.Event) -> None:
         """Any other answer."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more answers should be made that the client hasn't read."""
 
 
 class StreamAnswers:
@@ -54,6 +60,10 @@ class StreamAnswers:
     def has_room(self) -> bool:
         unread_bytes = self._unread_bytes + self._frame_bytes
         return self._promised < self._max_under_way and unread_bytes < self._max_unread_bytes
+
+    @property
+    def is_full(self) -> bool:
+        return self._unread_bytes + self._frame_bytes >= self._max_unread_bytes
 
     async def room(self) -> None:
         """Wait until there is room for more operations."""
@@ -148,6 +158,7 @@ class ExchangeAnswers:
     def __init__(self, count: int) -> None:
         self.frame = v1.EventFrame(events=[v1.Event() for _ in range(count)])
         self._left = count
+        self._size_bytes = 0
         self._complete = asyncio.Event()
         if not count:
             self._complete.set()
@@ -158,9 +169,14 @@ class ExchangeAnswers:
 
     def put(self, place: int, event: v1.Event) -> None:
         self.frame.events[place].CopyFrom(event)
+        self._size_bytes += event.ByteSize()
         self._left -= 1
         if not self._left:
             self._complete.set()
+
+    @property
+    def is_full(self) -> bool:
+        return self._size_bytes >= MAX_EXCHANGE_BYTES
 
     async def complete(self) -> v1.EventFrame:
         """The whole frame, once every operation is answered."""

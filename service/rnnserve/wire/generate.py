@@ -9,7 +9,7 @@ import numpy as np
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.generation import Audience
 from rnnserve.engine.model import Model
-from rnnserve.engine.sampling import MAX_TOKENS, Sampling
+from rnnserve.engine.sampling import MAX_STOP_TOKENS, MAX_STOPS, MAX_TOKENS, Sampling
 from rnnserve.engine.table import Entry
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.tokenizer import Decoder, Tokenizer
@@ -17,7 +17,7 @@ from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.guard import Context
 from rnnserve.wire.pieces import Pieces
 
-MAX_PROMPT_CHARACTERS = 65_536
+MAX_PROMPT_CHARACTERS = MAX_PROMPT_TOKENS = 65_536
 LOOP_PROMPT_CHARACTERS = 2_048
 """A longer text is encoded in a thread: the loop is everybody's."""
 PACE_S, MAX_PACE_S = 150e-6, 0.010
@@ -84,12 +84,30 @@ class Generations:
                 if request.session_id:
                     reply.end.session_id = entry.session.id
                     reply.end.index = entry.session.steps
-                await context.write(reply)
+                await self._write(reply, entry, context)
                 pieces.told_end = True
                 return
-            await context.write(reply)
+            await self._write(reply, entry, context)
             if len(self._open) > 2:
                 await asyncio.sleep(min(MAX_PACE_S, PACE_S * len(self._open)))
+
+    async def _write(self, reply: v1.GenerateReply, entry: Entry, context: Context) -> None:
+        """Send a message; one that nobody reads for too long ends the call.
+
+        Raises Refusal: session_expired, session_too_old.
+        """
+        limits = self._engine.table.limits
+        try:
+            async with asyncio.timeout(limits.idle_timeout_s):
+                await context.write(reply)
+        except TimeoutError:
+            raise Refusal(
+                Reason.SESSION_EXPIRED,
+                "the tokens were not read for too long",
+                limit=limits.idle_timeout_s,
+            ) from None
+        if 0.0 < limits.max_life_s <= self._engine.now_s() - entry.opened_s:
+            raise Refusal(Reason.SESSION_TOO_OLD, "the session has reached its maximum life")
 
     def _model(self, request: v1.GenerateRequest) -> Model:
         if request.session_id:
@@ -133,6 +151,13 @@ class Generations:
         if request.WhichOneof("prompt") == "text":
             ids = await self._encode(model, request.text)
         else:
+            count = len(request.tokens.ids)
+            if count > MAX_PROMPT_TOKENS:
+                raise Refusal(
+                    Reason.CHUNK_TOO_LONG,
+                    f"a prompt of {count} tokens; at most {MAX_PROMPT_TOKENS}",
+                    limit=MAX_PROMPT_TOKENS,
+                )
             ids = list(request.tokens.ids)
         if not ids:
             if request.session_id:
@@ -168,6 +193,13 @@ class Generations:
 
 def read_sampling(message: v1.Sampling) -> Sampling:
     """The request's sampling with the defaults filled in. Raises Refusal (bad_sampling)."""
+    if len(message.stop) > MAX_STOPS or len(message.stop_tokens) > MAX_STOP_TOKENS:
+        raise Refusal(
+            Reason.BAD_SAMPLING,
+            f"{len(message.stop)} stop texts and {len(message.stop_tokens)} stop tokens; "
+            f"at most {MAX_STOPS} and {MAX_STOP_TOKENS}",
+            field="stop",
+        )
     penalty = message.repetition_penalty if message.HasField("repetition_penalty") else 1.0
     return Sampling(
         seed=message.seed if message.HasField("seed") else secrets.randbits(32),

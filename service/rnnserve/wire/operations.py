@@ -17,6 +17,9 @@ from rnnserve.wire.tensors import carry_message, check, tensor_message
 
 MAX_FRAME_OPERATIONS = 1024
 """Each of them costs an answer, and the loop is everybody's."""
+LOOK_EVERY = 16
+"""Operations after which is looked whether their answers can still be held: what is answered at
+once, a resend say, makes them without any bound of the engine's."""
 
 
 class Operations:
@@ -45,6 +48,12 @@ class Operations:
         for place, operation in enumerate(frame.operations):
             kind = operation.WhichOneof("kind")
             try:
+                if place % LOOK_EVERY == 0 and answers.is_full:
+                    raise Refusal(
+                        Reason.OVERLOADED,
+                        "answers wait to be read; read them and ask again",
+                        retry_after_s=0.01,
+                    )
                 if kind == "step":
                     step = operation.step
                     entry = session(step.session_id, now_s)
@@ -119,21 +128,25 @@ class Operations:
         )
 
     def _close(self, operation: v1.Operation, answers: Answers, place: int) -> None:
+        operation_id = operation.id
+
         def told(outcome: int | Exception) -> None:
             if isinstance(outcome, Exception):
-                self._refused(operation.id, answers, place, outcome)
+                self._refused(operation_id, answers, place, outcome)
                 return
-            answers.put(place, v1.Event(id=operation.id, closed=v1.Closed(steps=outcome)))
+            answers.put(place, v1.Event(id=operation_id, closed=v1.Closed(steps=outcome)))
 
         self._engine.close(self._engine.session(operation.close.session_id), told)
 
     def _reset(self, operation: v1.Operation, answers: Answers, place: int) -> None:
+        operation_id = operation.id
+
         def told(outcome: int | Exception) -> None:
             if isinstance(outcome, Exception):
-                self._refused(operation.id, answers, place, outcome)
+                self._refused(operation_id, answers, place, outcome)
                 return
             was_reset = v1.WasReset(index=outcome)
-            answers.put(place, v1.Event(id=operation.id, was_reset=was_reset))
+            answers.put(place, v1.Event(id=operation_id, was_reset=was_reset))
 
         reset = operation.reset
         entry = self._engine.session(reset.session_id)
@@ -141,26 +154,30 @@ class Operations:
         self._engine.reset(entry, reset.index, carry, told)
 
     def _fork(self, operation: v1.Operation, answers: Answers, place: int) -> None:
+        operation_id = operation.id
+
         def told(outcome: tuple[list[str], int] | Exception) -> None:
             if isinstance(outcome, Exception):
-                self._refused(operation.id, answers, place, outcome)
+                self._refused(operation_id, answers, place, outcome)
                 return
             ids, index = outcome
             forked = v1.Forked(session_ids=ids, index=index)
-            answers.put(place, v1.Event(id=operation.id, forked=forked))
+            answers.put(place, v1.Event(id=operation_id, forked=forked))
 
         fork = operation.fork
         index = fork.index if fork.HasField("index") else None
         self._engine.fork(self._engine.session(fork.session_id), fork.count or 1, index, told)
 
     def _export(self, operation: v1.Operation, answers: Answers, place: int) -> None:
+        operation_id = operation.id
+
         def told(outcome: tuple[bytes, int] | Exception) -> None:
             if isinstance(outcome, Exception):
-                self._refused(operation.id, answers, place, outcome)
+                self._refused(operation_id, answers, place, outcome)
                 return
             blob, index = outcome
             exported = v1.Exported(blob=blob, index=index)
-            answers.put(place, v1.Event(id=operation.id, exported=exported))
+            answers.put(place, v1.Event(id=operation_id, exported=exported))
 
         export = operation.export
         index = export.index if export.HasField("index") else None
