@@ -1,5 +1,7 @@
 """Generate over the wire: from a session, from a fork of one, and what it promises of tokens."""
 
+import time
+
 import grpc
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from raw_session import (
     step,
 )
 from rnnserve.v1 import rnnserve_pb2 as v1
+from rnnserve.v1 import rnnserve_pb2_grpc
+from server_process import ServerProcess
 from small_models import V, small_model
 
 MODEL = small_model("gru", 2)
@@ -221,3 +225,35 @@ def test_a_hundred_generations_at_once_each_write_what_they_write_alone(stub):
     ]
     for prompt, call in zip(prompts, calls, strict=True):
         assert [token for reply in call for token in reply.tokens] == likeliest(prompt, 8)
+
+
+def test_a_prompt_of_too_many_tokens_and_too_many_stops_are_refused(stub):
+    long = v1.GenerateRequest(model="gru2", tokens=v1.TokenIds(ids=[1] * 65_537))
+    stops = v1.GenerateRequest(
+        model="gru2", tokens=v1.TokenIds(ids=[1]), sampling=v1.Sampling(stop_tokens=[1] * 100_000)
+    )
+    for request, reason in ((long, "chunk_too_long"), (stops, "bad_sampling")):
+        with pytest.raises(grpc.RpcError) as error:
+            list(stub.Generate(request))
+        assert reason_of(error.value) == reason
+
+
+def test_a_generation_that_nobody_reads_ends_and_gives_its_slot_back(repository):
+    with (
+        ServerProcess(repository, "--idle-timeout-s", "0.3") as server,
+        # A window that doesn't grow, so that what isn't read piles up at the server.
+        grpc.insecure_channel(server.target, [("grpc.http2.bdp_probe", 0)]) as channel,
+    ):
+        stub = rnnserve_pb2_grpc.RnnServeStub(channel)
+        request = v1.GenerateRequest(
+            model="gru2", tokens=v1.TokenIds(ids=[1]), sampling=v1.Sampling(logprobs=True)
+        )
+        call = stub.Generate(request)
+        next(call)  # and no more
+        until_s = time.monotonic() + 60
+        while stub.Audit(v1.AuditRequest()).sessions and time.monotonic() < until_s:
+            pass
+        assert stub.Audit(v1.AuditRequest()).sessions == 0
+        with pytest.raises(grpc.RpcError) as error:
+            list(call)
+        assert reason_of(error.value) == "session_expired"

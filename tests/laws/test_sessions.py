@@ -76,12 +76,19 @@ def test_company_and_order_never_change_the_answer(model, expected, arrivals, li
 
 
 @law
-@given(before=chunk, poisoned=chunk, at=st.integers(0, 40), after=chunk, others=chunks)
+@given(
+    before=chunk,
+    poisoned=chunk,
+    at=st.integers(0, 40),
+    after=chunk,
+    others=chunks,
+    max_block_steps=st.sampled_from([1, 4]),
+)
 def test_a_row_that_fails_changes_nothing_for_anyone(
-    model, expected, before, poisoned, at, after, others
+    model, expected, before, poisoned, at, after, others, max_block_steps
 ):
     run = failing_on(POISON, model.runner().run)
-    engine = SynchronousEngine(model, run=run, batches=BatchLimits(max_block_steps=4))
+    engine = SynchronousEngine(model, run=run, batches=BatchLimits(max_block_steps=max_block_steps))
     guilty, neighbours = engine.open(), [engine.open() for _ in others]
     engine.step(guilty, 0, before)
     poisoned = [*poisoned[:at], POISON, *poisoned[at:]]

@@ -45,10 +45,13 @@ class Operations:
         `timeout_s`: how long the answers are of use to the caller.
         """
         session, now_s = self._engine.session, self._engine.now_s()
+        full = False
         for place, operation in enumerate(frame.operations):
             kind = operation.WhichOneof("kind")
             try:
-                if place % LOOK_EVERY == 0 and answers.is_full:
+                if place % LOOK_EVERY == 0:
+                    full = answers.is_full
+                if full:
                     raise Refusal(
                         Reason.OVERLOADED,
                         "answers wait to be read; read them and ask again",

@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,3 +142,22 @@ def test_neither_single_steps_nor_generations_keep_the_other_out(max_rows, singl
             crowd.batcher.add_generation(generation)
     assert len(stepped) == singles
     assert len(generated) == generations
+
+
+@pytest.mark.parametrize("first", ["a single step", "a long chunk"])
+def test_with_one_row_neither_kind_starves_beside_long_chunks(first):
+    crowd = Crowd(BatchLimits(max_rows=1, max_block_steps=8))
+    for name, steps in (("single", 1), ("long", 8_000))[:: 1 if first == "a single step" else -1]:
+        crowd.submit(name, steps)
+    crowd.batcher.add_generation("generation")  # type: ignore[arg-type]
+    ran = {"single": 0, "long": 0, "generation": 0}
+    for _ in range(60):
+        batch = crowd.batcher.take()
+        assert batch is not None
+        for name in (*crowd.finish(batch), *batch.generations):
+            ran[name] += 1
+            if name == "single":
+                crowd.submit("single", 1)
+            if name == "generation":
+                crowd.batcher.add_generation("generation")  # type: ignore[arg-type]
+    assert min(ran.values()) >= 10

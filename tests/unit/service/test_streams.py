@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from raw_session import refusal, step
+from rnnserve.engine.model import MOST_WAITING_FOR_ONE
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.spec import CarrySpec, ModelSpec, TensorSpec
 from rnnserve.v1 import rnnserve_pb2 as v1
-from rnnserve.wire.answers import MAX_EVENTS_BYTES, ExchangeAnswers
+from rnnserve.wire.answers import MAX_EVENTS_BYTES, MAX_EXCHANGE_BYTES, ExchangeAnswers
+from rnnserve.wire.operations import LOOK_EVERY
 from small_models import small_model
 from unit.service.calls import Client, Frames, Wire, tasks, turn, vanish
 
@@ -193,3 +195,37 @@ async def test_a_carry_that_is_no_truth_value_or_of_another_size_is_refused(raw)
     )
     assert [refusal(event)[:2] for event in found] == [("INVALID_ARGUMENT", "bad_carry")] * 2
     assert wire.outside.audit() == []
+
+
+async def test_resends_are_refused_while_their_answers_are_not_read():
+    wire = Wire(MODEL)
+    session = wire.outside.open()
+    sent = step(session, 0, [1] * 4096)
+    await events_of(wire, sent)
+    answer_bytes = 4096 * MODEL.spec.reply_bytes
+    events = await events_of(wire, *[sent] * 1024)
+    answered = [event for event in events if event.HasField("stepped")]
+    refused = {refusal(event)[1] for event in events if not event.HasField("stepped")}
+    assert refused == {"overloaded"}
+    assert len(answered) * answer_bytes <= MAX_EXCHANGE_BYTES + LOOK_EVERY * answer_bytes
+
+
+async def test_only_so_many_wait_for_the_answer_to_one_step():
+    wire = Wire(MODEL)
+    session = wire.outside.open()
+    sent = step(session, 0, [1])
+    events = await events_of(wire, *[sent] * 100)
+    reasons = [refusal(event)[1] for event in events if not event.HasField("stepped")]
+    assert reasons == ["too_many_pending"] * (100 - 1 - MOST_WAITING_FOR_ONE)
+
+
+async def test_an_answered_step_keeps_nobody_who_waited_for_it():
+    wire = Wire(MODEL)
+    session = wire.outside.open()
+    events = await events_of(
+        wire, step(session, 0, [1]), v1.Operation(export=v1.Export(session_id=session))
+    )
+    assert [event.WhichOneof("kind") for event in events] == ["stepped", "exported"]
+    (kept,) = wire.outside.model.sessions[session]._kept
+    assert kept.listener is None
+    assert not kept.others
