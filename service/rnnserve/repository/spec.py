@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnnserve.repository.dtypes import dtype_number
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -73,6 +75,11 @@ class ModelSpec:
     def step_bytes(self) -> int:
         """Bytes that one step takes and gives."""
         return sum(tensor.step_bytes for tensor in self.inputs) + self.reply_bytes
+
+    @cached_property
+    def input_types(self) -> list[int]:
+        """The inputs' types by their numbers in Triton's model configuration."""
+        return [dtype_number(tensor.dtype) for tensor in self.inputs]
 
     @cached_property
     def token(self) -> Token | None:
