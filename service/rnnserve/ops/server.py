@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -39,6 +41,8 @@ ROOM_FOR_REFUSAL_BYTES = 1 << 20
 """gRPC itself ends a stream on a message over its limit; up to this much more is refused by us."""
 CUT_GRACE_S = 1.0
 LOOK_EVERY_S = 0.1
+RUN_NICENESS = 5
+"""Of the threads that run long batches."""
 
 
 class Server:
@@ -48,7 +52,7 @@ class Server:
         """Load the models. Raises OperatorError when there is nothing to serve."""
         self._settings = settings
         self._metrics = Metrics()
-        self._executor = ThreadPoolExecutor(thread_name_prefix="run")
+        self._executor = ThreadPoolExecutor(thread_name_prefix="run", initializer=yield_to_loop)
         backlog = Backlog(BacklogLimits(settings.max_waiting_steps, settings.max_waiting_bytes))
         loaded = load(settings, backlog, self._metrics, self._executor)
         self._tickers = loaded.tickers
@@ -176,6 +180,12 @@ class Server:
             await asyncio.sleep(LOOK_EVERY_S)
             self._metrics.lagged(time.monotonic() - asked_s - LOOK_EVERY_S)
             self.engine.table.expire()
+
+
+def yield_to_loop() -> None:
+    """Let the loop and gRPC's threads go first where they share a core with this thread's runs."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), RUN_NICENESS)
 
 
 def calm_collector() -> None:
