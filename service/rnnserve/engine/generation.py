@@ -92,6 +92,11 @@ class Generation:
         self._over: Cause | None = None
         """Set before the end, while the last token is still under way."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether what is under way is its end, and no more tokens are wanted."""
+        return self._over is not None
+
     def start(self) -> None:
         """Begin with the prompt; an empty one goes on from the session's latest step.
 
@@ -177,6 +182,7 @@ class Generation:
         """The first token, from the scores of the answer's last step."""
         scores = self._model.scores(answer)[-1:]  # (1, V)
         tokens, logprobs = draw([self.draws], scores)
+        self._model.meter.generated(self._model.spec.name, 1)
         self._drawn(tokens[0], logprobs[0])
 
     def _drawn(self, token: int | None, logprob: float | None) -> None:

@@ -107,10 +107,11 @@ def finish(model: Model, work: Work, result: Result) -> None:
         _commit(model, work, memory_of_rows(result.outputs, count))
     if batch.generations:
         scores = result.outputs[0][count:, -1]  # (B, V)
+        wanted = sum([not generation.is_over for generation in batch.generations])
+        model.meter.generated(model.spec.name, wanted)
         drawn = zip(batch.generations, result.tokens, result.logprobs, scores, strict=True)
         for generation, token, logprob, row in drawn:
             generation.stepped(token, logprob, row)
-        model.meter.generated(model.spec.name, len(batch.generations))
 
 
 def memory_of_rows(outputs: Rows, count: int) -> list[Memory]:

@@ -85,7 +85,7 @@ def test_all_generations_run_in_one_batch_a_tick():
     heard = [generated(engine, prompt, max_tokens=10) for prompt in prompts_]
     engine.run_all()
     assert engine.notes.batches == [(20, 1)] * 10
-    assert engine.notes.tokens == 20 * 9  # a first token comes with its prompt's answer
+    assert engine.notes.tokens == 20 * 10
     for prompt, one in zip(prompts_, heard, strict=True):
         assert one.tokens == by_hand(prompt, 10)
 

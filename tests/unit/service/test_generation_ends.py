@@ -51,6 +51,7 @@ def test_an_open_session_is_left_exactly_after_the_last_token(before):
     engine.generate(session, PROMPT, heard.audience, max_tokens=5)
     engine.run_all()
     assert heard.tokens == likeliest(before + PROMPT, 5)
+    assert engine.notes.tokens == 5
     goes_on_rightly(engine, session, before + PROMPT + heard.tokens)
 
 
