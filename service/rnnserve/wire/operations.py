@@ -1,11 +1,13 @@
 """One operation of a frame, applied to the engine; its answer as an event."""
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from rnnserve.engine import initial
 from rnnserve.engine.chunk import Chunk
-from rnnserve.engine.engine import MAX_FORKS, Engine
+from rnnserve.engine.engine import MAX_FORKS, Engine, Told
 from rnnserve.engine.slots import Rows
 from rnnserve.engine.table import Entry
 from rnnserve.errors import Reason, Refusal
@@ -14,6 +16,8 @@ from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.answers import Answers
 from rnnserve.wire.status import internal, status_of
 from rnnserve.wire.tensors import carry_message, check, tensor_message
+
+T = TypeVar("T")
 
 MAX_FRAME_OPERATIONS = 1024
 """Each of them costs an answer, and the loop is everybody's."""
@@ -131,60 +135,56 @@ class Operations:
         )
 
     def _close(self, operation: v1.Operation, answers: Answers, place: int) -> None:
-        operation_id = operation.id
+        def closed(steps: int) -> v1.Event:
+            return v1.Event(closed=v1.Closed(steps=steps))
 
-        def told(outcome: int | Exception) -> None:
-            if isinstance(outcome, Exception):
-                self._refused(operation_id, answers, place, outcome)
-                return
-            answers.put(place, v1.Event(id=operation_id, closed=v1.Closed(steps=outcome)))
-
+        told = self._telling(operation.id, answers, place, closed)
         self._engine.close(self._engine.session(operation.close.session_id), told)
 
     def _reset(self, operation: v1.Operation, answers: Answers, place: int) -> None:
-        operation_id = operation.id
-
-        def told(outcome: int | Exception) -> None:
-            if isinstance(outcome, Exception):
-                self._refused(operation_id, answers, place, outcome)
-                return
-            was_reset = v1.WasReset(index=outcome)
-            answers.put(place, v1.Event(id=operation_id, was_reset=was_reset))
+        def was_reset(index: int) -> v1.Event:
+            return v1.Event(was_reset=v1.WasReset(index=index))
 
         reset = operation.reset
         entry = self._engine.session(reset.session_id)
         carry = read_carry(entry.model.spec, reset.carry)
+        told = self._telling(operation.id, answers, place, was_reset)
         self._engine.reset(entry, reset.index, carry, told)
 
     def _fork(self, operation: v1.Operation, answers: Answers, place: int) -> None:
-        operation_id = operation.id
-
-        def told(outcome: tuple[list[str], int] | Exception) -> None:
-            if isinstance(outcome, Exception):
-                self._refused(operation_id, answers, place, outcome)
-                return
+        def forked(outcome: tuple[list[str], int]) -> v1.Event:
             ids, index = outcome
-            forked = v1.Forked(session_ids=ids, index=index)
-            answers.put(place, v1.Event(id=operation_id, forked=forked))
+            return v1.Event(forked=v1.Forked(session_ids=ids, index=index))
 
         fork = operation.fork
         index = fork.index if fork.HasField("index") else None
+        told = self._telling(operation.id, answers, place, forked)
         self._engine.fork(self._engine.session(fork.session_id), fork.count or 1, index, told)
 
     def _export(self, operation: v1.Operation, answers: Answers, place: int) -> None:
-        operation_id = operation.id
-
-        def told(outcome: tuple[bytes, int] | Exception) -> None:
-            if isinstance(outcome, Exception):
-                self._refused(operation_id, answers, place, outcome)
-                return
+        def exported(outcome: tuple[bytes, int]) -> v1.Event:
             blob, index = outcome
-            exported = v1.Exported(blob=blob, index=index)
-            answers.put(place, v1.Event(id=operation_id, exported=exported))
+            return v1.Event(exported=v1.Exported(blob=blob, index=index))
 
         export = operation.export
         index = export.index if export.HasField("index") else None
+        told = self._telling(operation.id, answers, place, exported)
         self._engine.export(self._engine.session(export.session_id), index, told)
+
+    def _telling(
+        self, operation_id: int, answers: Answers, place: int, event_of: Callable[[T], v1.Event]
+    ) -> Told[T]:
+        """Answers one operation with what comes of it, as an event or as an error."""
+
+        def told(outcome: T | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._refused(operation_id, answers, place, outcome)
+                return
+            event = event_of(outcome)
+            event.id = operation_id
+            answers.put(place, event)
+
+        return told
 
     def _refused(self, operation_id: int, answers: Answers, place: int, error: Exception) -> None:
         refusal = error if isinstance(error, Refusal) else internal(error)
