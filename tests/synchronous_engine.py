@@ -145,7 +145,9 @@ class SynchronousEngine:
         """Queue a chunk; the list gets its outcome when there is one."""
         outcomes: list[Chunk | Refusal] = []
         entry = self.engine.session(session_id)
-        self.engine.step(entry, index, (memory(tokens),), outcomes.append, timeout_s)
+        entry.model.submit(
+            entry.session, index, (memory(tokens),), outcomes.append, entry.used_s, timeout_s
+        )
         return outcomes
 
     def tick(self) -> bool:

@@ -5,7 +5,6 @@ tells somebody later.
 """
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -14,7 +13,6 @@ import numpy as np
 
 from rnnserve.engine import blob
 from rnnserve.engine.backlog import Backlog
-from rnnserve.engine.chunk import Listener, Memory
 from rnnserve.engine.generation import Audience, Generation
 from rnnserve.engine.generation import Cause as Ending
 from rnnserve.engine.meter import Cause, Meter
@@ -72,20 +70,6 @@ class Engine:
         """
         self._make_room(model)
         return self.table.open(model, carry, held=held)
-
-    def step(
-        self,
-        entry: Entry,
-        index: int,
-        inputs: Memory,
-        listener: Listener,
-        timeout_s: float = math.inf,
-    ) -> None:
-        """Take T steps; `inputs` are checked and in the spec's order. See `Model.submit`.
-
-        `entry` is what `session` gave just now.
-        """
-        entry.model.submit(entry.session, index, inputs, listener, entry.used_s, timeout_s)
 
     def close(self, entry: Entry, told: Told[int]) -> None:
         """End a session behind its steps under way; `told` how many it took."""

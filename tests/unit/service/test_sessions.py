@@ -126,7 +126,8 @@ def test_a_listener_that_fails_keeps_nobody_from_their_answers(caplog):
     def broken(_: object) -> None:
         raise RuntimeError("a listener's own trouble")
 
-    engine.engine.step(engine.engine.session(session), 0, (memory([1]),), broken)
+    entry = engine.engine.session(session)
+    entry.model.submit(entry.session, 0, (memory([1]),), broken, entry.used_s)
     resent, beside = engine.submit(session, 0, [1]), engine.submit(other, 0, [1])
     engine.run_all()
     assert len(logits(resent)) == len(logits(beside)) == 1

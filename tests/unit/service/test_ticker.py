@@ -25,7 +25,8 @@ async def outcomes_of(
         waiting = {session: asyncio.get_running_loop().create_future() for session in chunks}
         for session, cut in chunks.items():
             entry = engine.engine.session(session)
-            engine.engine.step(entry, 0, (memory(cut),), waiting[session].set_result)
+            told = waiting[session].set_result
+            entry.model.submit(entry.session, 0, (memory(cut),), told, entry.used_s)
         task = asyncio.create_task(ticker.run(engine.model))
         ticker.wake()
         async with asyncio.timeout(20):
