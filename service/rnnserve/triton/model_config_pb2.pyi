@@ -590,7 +590,7 @@ class ModelSequenceBatching(_message.Message):
         BOOL_FALSE_TRUE_FIELD_NUMBER: _builtins.int
         kind: Global___ModelSequenceBatching.Control.Kind.ValueType
         data_type: Global___DataType.ValueType
-        """The correlation id's type; the other kinds have theirs by the field above."""
+        """A correlation id's type; the other kinds have theirs by the field that is set."""
         @_builtins.property
         def int32_false_true(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
             """Each of these: [value of false, value of true]."""
