@@ -84,7 +84,7 @@ class SynchronousEngine:
             clock=lambda: self.now_s,
         )
         self.engine = Engine(
-            {model.spec.name: self.model},
+            [self.model],
             table=table,
             sessions=sessions or SessionLimits(),
             backlog=self.backlog,

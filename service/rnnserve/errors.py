@@ -46,6 +46,18 @@ class Reason(StrEnum):
     BAD_CARRY = "bad_carry"
     BLOB_DAMAGED = "blob_damaged"
     BLOB_FOREIGN = "blob_foreign"
+    CANNOT_EXPORT = "cannot_export"
+    WRONG_SHAPE = "wrong_shape"
+    BATCH_TOO_LARGE = "batch_too_large"
+    MISSING_INPUT = "missing_input"
+    UNKNOWN_INPUT = "unknown_input"
+    UNKNOWN_OUTPUT = "unknown_output"
+    BAD_PARAMETER = "bad_parameter"
+    NO_SEQUENCE_ID = "no_sequence_id"
+    WRONG_SEQUENCE_ID = "wrong_sequence_id"
+    SEQUENCE_NOT_STARTED = "sequence_not_started"
+    SET_ONCE = "set_once"
+    NOT_OFFERED = "not_offered"
 
     TOO_MANY_SESSIONS = "too_many_sessions"
     TOO_MANY_PENDING = "too_many_pending"
@@ -53,6 +65,7 @@ class Reason(StrEnum):
     TOO_LATE = "too_late"
     OVERLOADED = "overloaded"
     DRAINING = "draining"
+    MODEL_NOT_READY = "model_not_ready"
 
     MODEL_FAILED = "model_failed"
     INTERNAL = "internal"
@@ -69,6 +82,7 @@ _NOT_THE_CALLERS = {
     Reason.TOO_LATE: Fault.LOAD,
     Reason.OVERLOADED: Fault.LOAD,
     Reason.DRAINING: Fault.LOAD,
+    Reason.MODEL_NOT_READY: Fault.LOAD,
     Reason.MODEL_FAILED: Fault.SERVER,
     Reason.INTERNAL: Fault.SERVER,
 }

@@ -24,7 +24,7 @@ class Audit:
 
 def audit(engine: Engine) -> Audit:
     """Look through everything. Some microseconds a session; changes nothing."""
-    problems = [problem for model in engine.models.values() for problem in _model(model)]
+    problems = [problem for model in engine.served for problem in _model(model)]
     problems += _table(engine)
     problems += _backlog(engine)
     return Audit(
@@ -32,7 +32,7 @@ def audit(engine: Engine) -> Audit:
         len(engine.table),
         engine.backlog.steps,
         engine.backlog.bytes,
-        sum(len(model.generations) for model in engine.models.values()),
+        sum(len(model.generations) for model in engine.served),
     )
 
 
@@ -41,7 +41,7 @@ def _table(engine: Engine) -> list[str]:
     entries = {entry.session.id: entry for entry in engine.table.entries()}
     held = {
         session_id: session
-        for model in engine.models.values()
+        for model in engine.served
         for session_id, session in model.sessions.items()
     }
     if entries.keys() != held.keys():
@@ -52,19 +52,22 @@ def _table(engine: Engine) -> list[str]:
         if entry.session.state is State.CLOSED:
             wrong.append(f"session {session_id[:6]} is closed and still listed")
     carry_bytes = sum(entry.model.spec.carry_bytes for entry in entries.values())
-    if carry_bytes != engine.table.carry_bytes:
-        wrong.append(f"{engine.table.carry_bytes} carry bytes are counted, {carry_bytes} held")
+    if carry_bytes != engine.table.begun_bytes:
+        wrong.append(f"{engine.table.begun_bytes} carry bytes are counted, {carry_bytes} held")
     return wrong
 
 
 def _backlog(engine: Engine) -> list[str]:
     pending = [
         chunk
-        for model in engine.models.values()
-        for session in model.sessions.values()
+        for model in engine.served
+        for session in model.movers()
         for chunk in session.pending
     ]
-    size_bytes = sum(chunk.steps * chunk.session.limits.step_bytes for chunk in pending)
+    size_bytes = sum(
+        chunk.steps * chunk.session.limits.step_bytes if chunk.shapes is None else chunk.size_bytes
+        for chunk in pending
+    )
     found = sum(chunk.steps for chunk in pending), size_bytes
     counted = engine.backlog.steps, engine.backlog.bytes
     if found != counted:
@@ -76,7 +79,11 @@ def _model(model: Model) -> list[str]:
     wrong = model.slots.audit([session.lease for session in model.sessions.values()])
     for session in model.sessions.values():
         wrong += session.audit()
-    steps = sum(c.steps for session in model.sessions.values() for c in session.pending)
+    for guest in model.guests:
+        wrong += guest.audit()
+        if len(guest.pending) != 1:
+            wrong.append(f"a guest has {len(guest.pending)} requests")
+    steps = sum(c.steps for session in model.movers() for c in session.pending)
     if steps != model.waiting_steps:
         wrong.append(f"{model.waiting_steps} steps are counted as waiting, {steps} wait")
     return wrong + _turns(model)
@@ -90,7 +97,7 @@ def _turns(model: Model) -> list[str]:
         chunks = chunks + batch.chunks
         generations = generations + batch.generations
     turns = Counter(id(chunk) for chunk in chunks)
-    firsts = {id(s.pending[0]) for s in model.sessions.values() if s.pending}
+    firsts = {id(s.pending[0]) for s in model.movers() if s.pending}
     if set(turns) != firsts or any(count > 1 for count in turns.values()):
         wrong.append(f"{len(firsts)} chunks are first in their session, {len(chunks)} have a turn")
     generating = {s.id for s in model.sessions.values() if s.generating}

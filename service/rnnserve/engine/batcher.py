@@ -38,6 +38,11 @@ class Batch(NamedTuple):
     def rows(self) -> int:
         return len(self.chunks) + len(self.generations)
 
+    def alone(self) -> "list[Batch]":
+        """The same rows, each chunk and each generation by itself."""
+        single = [self._replace(chunks=[chunk], generations=[]) for chunk in self.chunks]
+        return single + [self._replace(chunks=[], generations=[g]) for g in self.generations]
+
 
 class Batcher:
     """What may run now, of one model. The one owner of its order."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Union
 
 from rnnserve.engine.slots import Rows
 from rnnserve.errors import Refusal
+from rnnserve.repository.spec import Shape
 
 if TYPE_CHECKING:
     from rnnserve.engine.session import Session
@@ -51,6 +52,16 @@ class Chunk:
     """Who else waits, and what takes its turn behind it."""
     withdrawn: Refusal | None = None
     """Why it is to be dropped after the block that runs."""
+    shapes: tuple[Shape, ...] | None = None
+    """Of each input, without rows, where the message brought them; it is one step then."""
+    answer_shapes: tuple[Shape, ...] | None = None
+    """Of each output, without rows, where the shapes aren't the model's."""
+    rows: int = 1
+    """Where there is no session, a request may have several."""
+    size_bytes: int = 0
+    """Of its inputs, where the steps don't tell."""
+    is_last: bool = False
+    """Whether the caller says that nothing follows."""
 
     def __init__(
         self,
@@ -97,9 +108,9 @@ class Chunk:
         assert self.answer is not None
         return tuple(memory[-(len(memory) // self.steps) :] for memory in self.answer)
 
-    def repeats(self, inputs: Memory) -> bool:
+    def repeats(self, inputs: Memory, shapes: tuple[Shape, ...] | None = None) -> bool:
         """Whether these are its inputs."""
-        return self.inputs in (inputs, _digest(inputs))
+        return self.shapes == shapes and self.inputs in (inputs, _digest(inputs))
 
     def shrink(self) -> None:
         """Of a large input, keep only what tells it from another one."""

@@ -6,7 +6,7 @@ tells somebody later.
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -15,9 +15,12 @@ from rnnserve.engine import blob
 from rnnserve.engine.backlog import Backlog
 from rnnserve.engine.generation import Audience, Generation
 from rnnserve.engine.generation import Cause as Ending
+from rnnserve.engine.loose import LooseSlots
+from rnnserve.engine.marks import Correlation
 from rnnserve.engine.meter import Cause, Meter
 from rnnserve.engine.model import Model
 from rnnserve.engine.sampling import Sampling
+from rnnserve.engine.served import Served
 from rnnserve.engine.session import Session, SessionLimits, State
 from rnnserve.engine.slots import Rows
 from rnnserve.engine.table import Entry, SessionTable, TableLimits
@@ -36,7 +39,7 @@ class Engine:
 
     def __init__(
         self,
-        models: Mapping[str, Model],
+        models: Iterable[Model],
         *,
         table: TableLimits,
         sessions: SessionLimits,
@@ -45,31 +48,36 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` tells seconds, and only forward. The models count into the same `backlog`."""
-        self.models = dict(models)
+        self.served = Served(models)
         self.meter = meter
         self.table = SessionTable(table, sessions, meter, clock)
+        self.model = self.served.find
         self.session = self.table.use
         self.backlog = backlog
         self.draining = False
         self.now_s = clock
 
-    def model(self, name: str, version: int = 0) -> Model:
-        """The model of that name; version 0 is whichever is served. Raises Refusal."""
-        if not name:
-            raise Refusal(Reason.MISSING_FIELD, "no model is named", field="model")
-        model = self.models.get(name)
-        if model is None or version not in (0, model.spec.version):
-            raise unknown_model(name, version)
-        return model
-
-    def open(self, model: Model, carry: Rows | None = None, *, held: bool = False) -> Entry:
-        """A new session, from zeros or from a carry (each entry without rows); one that is `held`
-        by a call never idles.
+    def open(
+        self,
+        model: Model,
+        carry: Rows | None = None,
+        *,
+        held: bool = False,
+        correlation: Correlation | None = None,
+    ) -> Entry:
+        """A new session, from the model's own carry or from another (each entry without rows); one
+        that is `held` by a call never idles, one with a `correlation` is a sequence.
 
         Raises Refusal: too_many_sessions, no_carry_room, draining.
         """
         self._make_room(model)
-        return self.table.open(model, carry, held=held)
+        return self.table.open(model, carry, held=held, correlation=correlation)
+
+    def check_growth(self, model: Model) -> None:
+        """Refuse (no_carry_room) a step of a session whose carry may grow, where there is no more
+        room for any."""
+        if isinstance(model.slots, LooseSlots):
+            self.table.check_bytes(0)
 
     def close(self, entry: Entry, told: Told[int]) -> None:
         """End a session behind its steps under way; `told` how many it took."""
@@ -132,6 +140,8 @@ class Engine:
         def act() -> tuple[bytes, int]:
             session, model = entry.session, entry.model
             session.at(index)
+            if any(entry.dtype.kind == "O" for entry in model.spec.carry):
+                raise Refusal(Reason.CANNOT_EXPORT, "a carry with text in it can't be exported")
             carry = model.slots.read(session.lease)
             return blob.pack(model.spec, model.fingerprint, session.steps, carry), session.steps
 
@@ -206,6 +216,7 @@ class Engine:
         carry = entry.model.slots.read(session.lease)
         fork = self.table.open(entry.model, carry, steps=session.steps)
         fork.session.latest = session.latest
+        fork.session.origin = session.origin
         return fork
 
     def _make_room(self, model: Model, count: int = 1) -> None:
@@ -236,9 +247,3 @@ def in_turn(session: Session, act: Callable[[], T], told: Told[T]) -> None:
         last.then(now)
     else:
         now()
-
-
-def unknown_model(name: str, version: int) -> Refusal:
-    """No such model. The name is cut: it comes from outside and goes into a header."""
-    wanted = f"{name[:80]!r}" + (f" version {version}" if version else "")
-    return Refusal(Reason.UNKNOWN_MODEL, f"no model {wanted} is served; ListModels tells which are")

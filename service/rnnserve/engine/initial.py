@@ -1,4 +1,4 @@
-"""The carry a session begins with: zeros, what the caller gives, or normal noise."""
+"""The carry a session begins with: the model's own, what the caller gives, or normal noise."""
 
 import math
 from collections.abc import Sequence
@@ -7,12 +7,14 @@ import numpy as np
 
 from rnnserve.engine.slots import Rows
 from rnnserve.errors import Reason, Refusal
+from rnnserve.repository import strings
 from rnnserve.repository.spec import CarrySpec, ModelSpec
 
 
-def zeros(spec: ModelSpec) -> Rows:
-    """Zeros, each of the entry's shape (no rows)."""
-    return tuple(np.zeros(entry.shape, entry.dtype) for entry in spec.carry)
+def beginning(spec: ModelSpec) -> Rows:
+    """What a session begins with unless it is told otherwise: what the model says, or zeros. Each
+    of the shape that its entry begins with (no rows)."""
+    return tuple(map(_beginning, spec.carry))
 
 
 def given(spec: ModelSpec, tensors: Sequence[bytes]) -> Rows:
@@ -36,7 +38,7 @@ def random(spec: ModelSpec, seed: int, scale: float = 1.0) -> Rows:
     """Normal numbers with mean 0 and standard deviation `scale`, each of the entry's shape.
 
     The same for the same seed (0 to 2**64 - 1), drawn in the spec's order; tensors that are not
-    floating point are zero. Raises Refusal (bad_carry) for a scale that is negative or not finite,
+    floating point begin as always. Raises Refusal (bad_carry) for a scale that is negative or not finite,
     or that takes a number out of its type's range.
     """
     if not 0.0 <= scale < math.inf:
@@ -47,12 +49,18 @@ def random(spec: ModelSpec, seed: int, scale: float = 1.0) -> Rows:
     return tuple(
         _normal(entry, generator, scale)
         if entry.dtype.kind == "f"
-        else np.zeros(entry.shape, entry.dtype)
+        else _beginning(entry)
         for entry in spec.carry
     )
 
 
 def _array(entry: CarrySpec, data: bytes) -> np.ndarray:
+    if entry.dtype.kind == "O":
+        raise Refusal(
+            Reason.BAD_CARRY,
+            f"carry tensor {entry.input_name!r} is text, which no session can begin with",
+            tensor=entry.input_name,
+        )
     if len(data) != entry.row_bytes:
         raise Refusal(
             Reason.BAD_CARRY,
@@ -69,13 +77,23 @@ def _array(entry: CarrySpec, data: bytes) -> np.ndarray:
             found=max(data),
             expected="0 or 1",
         )
-    return np.frombuffer(data, entry.dtype.newbyteorder("<")).reshape(entry.shape)
+    return np.frombuffer(data, entry.dtype.newbyteorder("<")).reshape(entry.begins_as)
+
+
+def _beginning(entry: CarrySpec) -> np.ndarray:
+    if entry.dtype.kind == "O":
+        empty = [""] * math.prod(entry.begins_as)
+        elements = strings.unpack(entry.initial) if entry.initial else empty
+        return strings.as_array(elements, entry.begins_as)
+    if not entry.initial:
+        return np.zeros(entry.begins_as, entry.dtype)
+    return np.frombuffer(entry.initial, entry.dtype).reshape(entry.begins_as)
 
 
 def _normal(entry: CarrySpec, generator: np.random.Generator, scale: float) -> np.ndarray:
     # Drawn as float64 whatever the type, so that models of another type begin alike.
     with np.errstate(over="ignore"):
-        drawn = (generator.standard_normal(entry.shape) * scale).astype(entry.dtype)
+        drawn = (generator.standard_normal(entry.begins_as) * scale).astype(entry.dtype)
     if not np.isfinite(drawn).all():
         raise Refusal(
             Reason.BAD_CARRY,

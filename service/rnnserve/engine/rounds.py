@@ -5,11 +5,10 @@ Carries are written only in `finish`, only after success, and only where the lea
 
 from typing import NamedTuple
 
-import numpy as np
-
 from rnnserve.engine.batcher import Batch
 from rnnserve.engine.chunk import Memory
 from rnnserve.engine.draw import draw
+from rnnserve.engine.marks import marks_of
 from rnnserve.engine.model import Model, too_late
 from rnnserve.engine.session import Session
 from rnnserve.engine.slots import Rows, Taken
@@ -21,7 +20,7 @@ class Work(NamedTuple):
 
     batch: Batch
     taken: Taken
-    inputs: Rows  # each (B, T, ...)
+    inputs: Rows  # each (B, T, ...), and then control inputs, each (B,)
     taken_s: float
 
 
@@ -54,19 +53,13 @@ def take(model: Model) -> Batch | None:
 
 def gather(model: Model, batch: Batch) -> Work:
     """Put the batch's arrays together."""
-    steps, chunks, generations = batch
-    blocks: list[tuple[memoryview | bytes, ...]] = [
-        chunk.inputs if chunk.steps == steps else chunk.block(steps) for chunk in chunks
-    ]
-    leases = [chunk.session.lease for chunk in chunks]
-    if generations:
-        blocks += [(generation.next_input,) for generation in generations]
-        leases += [generation.session.lease for generation in generations]
-    inputs = []
-    for place, tensor in enumerate(model.spec.inputs):
-        joined = b"".join([block[place] for block in blocks])
-        inputs.append(np.frombuffer(joined, tensor.dtype).reshape(-1, steps, *tensor.shape))
-    return Work(batch, model.slots.gather(leases), tuple(inputs), model.now_s())
+    leases = [chunk.session.lease for chunk in batch.chunks]
+    if batch.generations:
+        leases += [generation.session.lease for generation in batch.generations]
+    inputs = model.form.join(batch)
+    if model.spec.controls:
+        inputs += marks_of(model.spec.controls, batch)
+    return Work(batch, model.slots.gather(leases), inputs, model.now_s())
 
 
 def compute(model: Model, work: Work) -> Result:
@@ -97,6 +90,9 @@ def finish(model: Model, work: Work, result: Result) -> None:
     batch = work.batch
     model.running = None
     model.meter.ran(model.spec.name, batch.rows, batch.steps, result.run_s)
+    model.statistics.ran(batch.rows, batch.steps, result.run_s)
+    if model.costs is None:
+        model.pace.took((batch.rows, model.alike(batch.chunks[0])), result.run_s)
     if result.failure is not None:
         _failed(model, batch, result.failure)
         return
@@ -104,7 +100,7 @@ def finish(model: Model, work: Work, result: Result) -> None:
     _keep_carries(work)
     model.slots.scatter(work.taken, result.carry)
     if count:
-        _commit(model, work, memory_of_rows(result.outputs, count))
+        _commit(model, work, model.form.cut(result.outputs, batch.chunks))
     if batch.generations:
         scores = result.outputs[0][count:, -1]  # (B, V)
         wanted = sum([not generation.is_over for generation in batch.generations])
@@ -114,21 +110,10 @@ def finish(model: Model, work: Work, result: Result) -> None:
             generation.stepped(token, logprob, row)
 
 
-def memory_of_rows(outputs: Rows, count: int) -> list[Memory]:
-    """The first `count` rows of the outputs, each (B, ...), one by one as memory."""
-    columns = []
-    for array in outputs:
-        memory, row_bytes = array[:count].tobytes(), array.nbytes // len(array)
-        columns.append(
-            [memory[start : start + row_bytes] for start in range(0, len(memory), row_bytes)]
-        )
-    return list(zip(*columns, strict=True))
-
-
 def _without_late(model: Model, batch: Batch) -> Batch:
     """Refuse the chunks that have not begun and would not be done by their deadline."""
     now_s = model.now_s()
-    block_s = model.costs.expected_s(batch.rows, batch.steps)
+    block_s = model.costs.expected_s(batch.rows, batch.steps) if model.costs else 0.0
     in_time = []
     for chunk in batch.chunks:
         late_s = now_s + block_s * (chunk.steps / batch.steps) - chunk.deadline_s
@@ -170,18 +155,19 @@ def _commit(model: Model, work: Work, outputs: list[Memory]) -> None:
     if not done:
         return
     done_steps = sum([chunk.steps for chunk in done])
-    model.let_go(done_steps)
+    model.let_go(done, done_steps)
     queue_s = [chunk.started_s - chunk.submitted_s for chunk in done]
     whole_s = [now_s - chunk.submitted_s for chunk in done]
     model.meter.answered(model.spec.name, done_steps, queue_s, whole_s)
+    model.statistics.answered(queue_s, whole_s)
     for chunk in done:
         chunk.settle(chunk)
 
 
 def _failed(model: Model, batch: Batch, failure: Exception) -> None:
-    if batch.rows > 1:
-        model.retries += [Batch(batch.steps, [chunk], []) for chunk in batch.chunks]
-        model.retries += [Batch(batch.steps, [], [g]) for g in batch.generations]
+    alone = batch.alone()
+    if len(alone) > 1:
+        model.retries += alone
         return
     for chunk in batch.chunks:
         model.undo(chunk, _guilty(chunk.session, failure))

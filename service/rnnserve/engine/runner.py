@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from rnnserve.engine.layout import Layout, constant, graph_dims, is_plain
 from rnnserve.errors import ModelProblem
-from rnnserve.repository.spec import ModelSpec
+from rnnserve.repository.spec import Mark, ModelSpec
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -24,6 +25,7 @@ _NUMPY_DTYPES = {
     "tensor(float16)": np.dtype(np.float16),
     "tensor(float)": np.dtype(np.float32),
     "tensor(double)": np.dtype(np.float64),
+    "tensor(string)": np.dtype(object),
 }
 
 
@@ -49,16 +51,20 @@ class Runner:
         _check(spec, self._session)
         self._feeds = [entry.input_name for entry in spec.carry]
         self._feeds += [tensor.name for tensor in spec.inputs]
-        self._fetches = [entry.output_name for entry in spec.carry]
-        self._fetches += [tensor.name for tensor in spec.outputs]
+        names = [entry.output_name for entry in spec.carry if entry.output_name]
+        self._fetches = list(dict.fromkeys([*names, *(tensor.name for tensor in spec.outputs)]))
+        self._layout = None if is_plain(spec) else _layout(spec, self._session)
 
     def run(self, carry: Arrays, inputs: Arrays) -> tuple[Arrays, Arrays]:
         """Run B rows for T steps.
 
-        `carry` is in the spec's order, each (B, ...); `inputs` likewise, each (B, T, ...). Returns
-        the carry after the last step and the outputs, each (B, T, ...). Raises whatever
-        onnxruntime raises when a value is one the graph can't take.
+        `carry` is in the spec's order, each (B, ...); `inputs` likewise, each (B, T, ...), and then
+        the control inputs, each (B,). Returns the carry after the last step and the outputs, each
+        (B, T, ...). Raises whatever onnxruntime raises when a value is one the graph can't take.
         """
+        if self._layout is not None:
+            found = self._session.run(self._fetches, self._layout.feed(carry, inputs))
+            return self._layout.back(carry, dict(zip(self._fetches, found, strict=True)))
         feed = dict(zip(self._feeds, carry + inputs, strict=True))
         results = self._session.run(self._fetches, feed)
         return tuple(results[: len(carry)]), tuple(results[len(carry) :])
@@ -78,19 +84,59 @@ def _one_thread() -> ort.SessionOptions:
     return options
 
 
+def _layout(spec: ModelSpec, session: ort.InferenceSession) -> Layout:
+    nodes = {node.name: node for node in session.get_inputs()}
+    constants = {
+        entry.name: constant(entry, _NUMPY_DTYPES[nodes[entry.name].type], nodes[entry.name].shape)
+        for entry in spec.constants
+    }
+    ranks = {control.name: len(nodes[control.name].shape) for control in spec.controls}
+    return Layout(spec, ranks, constants)
+
+
 def _check(spec: ModelSpec, session: ort.InferenceSession) -> None:
-    rows = [(c.input_name, c.output_name, c.dtype, c.shape) for c in spec.carry]
-    expected_inputs = {name: (dtype, (None, *shape)) for name, _, dtype, shape in rows}
-    expected_inputs |= {t.name: (t.dtype, (None, None, *t.shape)) for t in spec.inputs}
-    expected_outputs = {name: (dtype, (None, *shape)) for _, name, dtype, shape in rows}
-    expected_outputs |= {t.name: (t.dtype, (None, None, *t.shape)) for t in spec.outputs}
-    _compare(spec, "input", expected_inputs, session.get_inputs())
-    _compare(spec, "output", expected_outputs, session.get_outputs())
-    if extra := {node.name for node in session.get_inputs()} - set(expected_inputs):
+    inputs = {c.input_name: (c.dtype, graph_dims(spec, c)) for c in spec.carry}
+    inputs |= {t.name: (t.dtype, graph_dims(spec, t)) for t in spec.inputs}
+    outputs = {c.output_name: (c.dtype, graph_dims(spec, c)) for c in spec.carry if c.output_name}
+    # An output state that clients get too is declared twice and given once.
+    outputs |= {t.name: (t.dtype, graph_dims(spec, t)) for t in spec.outputs}
+    _compare(spec, "input", inputs, session.get_inputs())
+    _compare(spec, "output", outputs, session.get_outputs())
+    _check_filled(spec, session)
+    filled = {entry.name for entry in (*spec.controls, *spec.constants)}
+    if extra := {node.name for node in session.get_inputs()} - set(inputs) - filled:
         raise ModelProblem(
             f"{spec.name}/{spec.version}: the graph also wants {sorted(extra)}; "
-            "declare each in config.pbtxt as an input or as a state"
+            "declare each in config.pbtxt as an input, a state, a control or a constant"
         )
+
+
+def _check_filled(spec: ModelSpec, session: ort.InferenceSession) -> None:
+    """Hold the inputs that the server fills in against the graph."""
+    where = f"{spec.name}/{spec.version}"
+    nodes = {node.name: node for node in session.get_inputs()}
+    for entry in (*spec.controls, *spec.constants):
+        if entry.name not in nodes:
+            raise ModelProblem(
+                f"{where}: config.pbtxt names the input {entry.name!r}, the graph has "
+                f"{sorted(nodes)}"
+            )
+    for control in spec.controls:
+        node = nodes[control.name]
+        if _NUMPY_DTYPES.get(node.type) != control.dtype:
+            # Triton hands 64-bit ids to a graph of 32 bits only where its config says so too.
+            kind = "CORRID" if control.mark is Mark.CORRID else control.mark.value
+            raise ModelProblem(
+                f"{where}: control {control.name!r} ({kind}) is {node.type}, config.pbtxt says "
+                f"{control.dtype}"
+            )
+        if any(isinstance(dim, int) and dim != 1 for dim in node.shape) or (
+            spec.has_rows and (not node.shape or isinstance(node.shape[0], int))
+        ):
+            raise ModelProblem(
+                f"{where}: control {control.name!r} has the shape {node.shape}, and must be one "
+                "value a row"
+            )
 
 
 def _compare(
@@ -111,7 +157,8 @@ def _compare(
             raise ModelProblem(
                 f"{where}: {side} {name!r} is {node.type}, config.pbtxt says {dtype}"
             )
-        if not _fits(tuple(node.shape), shape):
+        # An output whose shape the graph leaves open is held against it when it has run.
+        if not (side == "output" and not node.shape) and not _fits(tuple(node.shape), shape):
             raise ModelProblem(
                 f"{where}: {side} {name!r} has the shape {node.shape}, config.pbtxt says "
                 f"{['any' if dim is None else dim for dim in shape]}"

@@ -23,7 +23,7 @@ from functools import cached_property
 from rnnserve.engine.chunk import Chunk, Memory
 from rnnserve.engine.slots import Lease
 from rnnserve.errors import Reason, Refusal
-from rnnserve.repository.spec import ModelSpec
+from rnnserve.repository.spec import ModelSpec, Shape
 
 
 class State(Enum):
@@ -50,7 +50,10 @@ class SessionLimits:
     """Inputs and outputs of one step; known for a model."""
 
     def for_model(self, spec: ModelSpec) -> "SessionLimits":
-        """With chunks no longer than their reply may be large."""
+        """With chunks no longer than their reply may be large; where messages bring their shapes,
+        one is one step, and the last answer alone is kept."""
+        if spec.is_shaped:
+            return replace(self, max_chunk_steps=1, kept_replies=min(1, self.kept_replies))
         steps = max(1, min(self.max_chunk_steps, self.max_reply_bytes // max(1, spec.reply_bytes)))
         return replace(self, max_chunk_steps=steps, step_bytes=spec.step_bytes)
 
@@ -65,7 +68,8 @@ class Session:
 
     __slots__ = (
         *("id", "lease", "limits", "steps", "admitted", "answered_s", "pending"),
-        *("latest", "generating", "_kept", "_kept_steps", "_begun", "_ended"),
+        *("latest", "generating", "origin", "correlation"),
+        *("_kept", "_kept_steps", "_begun", "_ended"),
     )
 
     def __init__(
@@ -86,6 +90,11 @@ class Session:
         """The last answer since the carry began; a generation may go on from it."""
         self.generating = False
         """A generation moves it, and nobody else may."""
+        self.origin = 0
+        """The index at which the carry began."""
+        self.correlation: int | str | None = None
+        """What its client calls it, where it is a sequence: then no step has an index, and one that
+        fails leaves those behind it in line."""
         self._kept: list[Chunk] = []
         """Answered chunks, the oldest first. Looked through for a resend alone."""
         self._kept_steps = 0
@@ -99,7 +108,13 @@ class Session:
             return State.CLOSED
         return State.BUSY if self.pending or self.generating else State.OPEN
 
-    def begin(self, index: int, steps: int, inputs: Memory) -> Chunk | None:
+    def begin(
+        self,
+        index: int,
+        steps: int,
+        inputs: Memory,
+        shapes: tuple[Shape, ...] | None = None,
+    ) -> Chunk | None:
         """Ask whether a chunk may come in; changes nothing.
 
         Returns None for a new chunk (then `admit` it), or the one it repeats: under way, or with
@@ -126,7 +141,7 @@ class Session:
                 f"step {self.admitted} is the next one",
                 expected=self.admitted,
             )
-        if earlier.steps != steps or not earlier.repeats(inputs):
+        if earlier.steps != steps or not earlier.repeats(inputs, shapes):
             raise Refusal(
                 Reason.OTHER_INPUT,
                 f"step {index} came before with another input",
@@ -147,7 +162,8 @@ class Session:
             raise AssertionError("chunks of a session finish in order")
         self.steps += steps
         self.answered_s = now_s
-        self.latest = chunk.answer if steps == 1 else chunk.last_step()
+        if chunk.shapes is None:
+            self.latest = chunk.answer if steps == 1 else chunk.last_step()
         kept.append(chunk)
         self._kept_steps += steps
         if len(kept) > self.limits.kept_replies or self._kept_steps > self.limits.kept_steps:
@@ -157,9 +173,16 @@ class Session:
         return pending[0] if pending else None
 
     def abort(self, chunk: Chunk) -> list[Chunk]:
-        """The oldest pending chunk failed: drop it and all behind it; returns all of them."""
+        """The oldest pending chunk failed: drop it and all behind it; returns all of them. In a
+        sequence those behind it stay, each earlier by what was dropped."""
         if self.pending[0] is not chunk:
             raise AssertionError("chunks of a session finish in order")
+        if self.correlation is not None:
+            del self.pending[0]
+            for later in self.pending:
+                later.index -= chunk.steps
+            self.admitted -= chunk.steps
+            return [chunk]
         dropped, self.pending = self.pending, []
         self.admitted = self.steps
         return dropped
@@ -186,6 +209,7 @@ class Session:
             return False
         self.at(index)
         self._begun = index, mark
+        self.origin = index
         self.latest = None
         return True
 

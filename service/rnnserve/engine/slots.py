@@ -1,6 +1,6 @@
 """The carries of all sessions of one model, a row each, and who may touch which row."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,8 +36,20 @@ class Slots:
     has ended writes nothing.
     """
 
-    def __init__(self, carry: Sequence[CarrySpec], capacity: int, max_rows: int = 64) -> None:
+    grown_bytes = 0
+    """What the carries have beyond their beginning: these don't grow."""
+
+    def __init__(
+        self,
+        carry: Sequence[CarrySpec],
+        capacity: int,
+        max_rows: int = 64,
+        beginning: Rows | None = None,
+    ) -> None:
+        """`beginning`: what a session begins with, each entry without rows; None: zeros."""
         self.capacity = capacity
+        self._once = tuple(not entry.output_name for entry in carry)
+        self._beginning: Rows | tuple[int, ...] = beginning or (0,) * len(carry)
         # Untouched pages of np.zeros cost nothing, so capacity is free until it is used.
         self._arrays: Rows = tuple(
             np.zeros((capacity, *entry.shape), entry.dtype) for entry in carry
@@ -55,14 +67,16 @@ class Slots:
         return len(self._free)
 
     def take(self, carry: Rows | None = None) -> Lease:
-        """A slot with this carry (each entry without rows), or with zeros.
+        """A slot with this carry (each entry without rows), or with its beginning.
 
         Raises IndexError when none is free: ask first.
         """
         slot = self._free.pop()
-        lease = Lease(slot, self._serials[slot])
-        self.write(lease, carry)
-        return lease
+        for array, first in zip(
+            self._arrays, self._beginning if carry is None else carry, strict=True
+        ):
+            array[slot] = first
+        return Lease(slot, self._serials[slot])
 
     def release(self, lease: Lease) -> None:
         """End a lease; a second time does nothing."""
@@ -82,13 +96,19 @@ class Slots:
         return tuple(array[lease.slot].copy() for array in self._arrays)
 
     def write(self, lease: Lease, carry: Rows | None) -> None:
-        """Set one session's carry (each entry without rows; None: zeros), if the lease is current.
+        """Set one session's carry (each entry without rows), if the lease is current. None: it
+        begins anew, and keeps what it sets once."""
+        if not self.holds(lease):
+            return
+        for place, array in enumerate(self._arrays):
+            if carry is not None:
+                array[lease.slot] = carry[place]
+            elif not self._once[place]:
+                array[lease.slot] = self._beginning[place]
 
-        Nothing of what the slot held before is left.
-        """
-        if self.holds(lease):
-            for place, array in enumerate(self._arrays):
-                array[lease.slot] = 0 if carry is None else carry[place]
+    def shapes(self, lease: Lease) -> Hashable:
+        """What has to be equal for two sessions to share a batch: it always is."""
+        return ()
 
     def gather(self, leases: Sequence[Lease]) -> Taken:
         """The carries of these sessions, 1 to `max_rows`, for one run: not to be written, and valid

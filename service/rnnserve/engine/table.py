@@ -4,8 +4,9 @@ import heapq
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rnnserve.engine.loose import LooseSlots
 from rnnserve.engine.meter import Cause, Meter
 from rnnserve.engine.model import Model
 from rnnserve.engine.session import Session, SessionLimits, State
@@ -15,6 +16,8 @@ from rnnserve.errors import Reason, Refusal
 REMEMBERED_ENDS = 10_000
 """Ended sessions of which is still known how they ended."""
 
+NOWHERE = -1
+"""No index."""
 LEAST_AGENDA = 64
 """Looks at sessions that have ended are swept out when they are more than the others and this."""
 
@@ -39,6 +42,7 @@ class TableLimits:
     max_carry_bytes: int = 1 << 30
     """Of all sessions together."""
     idle_timeout_s: float = 60.0
+    """A model may say less."""
     max_life_s: float = 0.0
     """0: none."""
 
@@ -53,6 +57,7 @@ class Entry:
     used_s: float
     on_end: list[Callable[[Session], None]]
     """Told when the session has ended; a close that had to wait is here."""
+    idle_timeout_s: float
     held: bool = False
     """A call keeps it: it lives as long as the call and never idles."""
     shut: Reason | None = None
@@ -71,8 +76,8 @@ class SessionTable:
     ) -> None:
         self.limits = limits
         self.session_limits = session_limits
-        self.carry_bytes = 0
-        """Of the carries of all sessions."""
+        self.begun_bytes = 0
+        """Of the carries of all sessions, at their beginning."""
         self._meter = meter
         self._clock = clock
         self._entries: dict[str, Entry] = {}
@@ -80,9 +85,16 @@ class SessionTable:
         """A heap: when to look at a session next. Using one costs nothing here; it is found to have
         been used when its time comes, and gets another."""
         self._ended: OrderedDict[str, Cause] = OrderedDict()
+        self._growing: set[LooseSlots] = set()
+        """Where carries may be larger than at their beginning."""
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def carry_bytes(self) -> int:
+        """Of the carries of all sessions."""
+        return self.begun_bytes + sum(slots.grown_bytes for slots in self._growing)
 
     def entries(self) -> list[Entry]:
         """All that live now."""
@@ -97,14 +109,7 @@ class SessionTable:
 
     def check_room(self, model: Model, count: int = 1) -> None:
         """Refuse (no_carry_room, too_many_sessions) unless so many more sessions may be opened."""
-        if self.carry_bytes + count * model.spec.carry_bytes > self.limits.max_carry_bytes:
-            raise Refusal(
-                Reason.NO_CARRY_ROOM,
-                f"the open sessions carry {self.carry_bytes} bytes; "
-                f"at most {self.limits.max_carry_bytes}",
-                retry_after_s=1.0,
-                limit=self.limits.max_carry_bytes,
-            )
+        self.check_bytes(count * model.spec.carry_bytes)
         if len(self._entries) + count > self.limits.max_sessions or model.slots.free_count < count:
             raise Refusal(
                 Reason.TOO_MANY_SESSIONS,
@@ -113,26 +118,65 @@ class SessionTable:
                 limit=self.limits.max_sessions,
             )
 
-    def open(
-        self, model: Model, carry: Rows | None = None, *, steps: int = 0, held: bool = False
-    ) -> Entry:
-        """A new session, with a carry of zeros unless one is given, that has taken `steps` steps.
+    def check_bytes(self, more_bytes: int) -> None:
+        """Refuse (no_carry_room) where the sessions would carry too much with so much more, or do
+        without any."""
+        carry_bytes = self.carry_bytes
+        if carry_bytes + more_bytes > self.limits.max_carry_bytes:
+            raise Refusal(
+                Reason.NO_CARRY_ROOM,
+                f"the open sessions carry {carry_bytes} bytes; "
+                f"at most {self.limits.max_carry_bytes}",
+                retry_after_s=1.0,
+                limit=self.limits.max_carry_bytes,
+            )
 
-        One that is `held` by a call never idles. Raises Refusal: too_many_sessions, no_carry_room.
+    def open(
+        self,
+        model: Model,
+        carry: Rows | None = None,
+        *,
+        steps: int = 0,
+        held: bool = False,
+        correlation: int | str | None = None,
+    ) -> Entry:
+        """A new session, with the model's own carry unless one is given, that has taken `steps`
+        steps.
+
+        One that is `held` by a call never idles; `correlation` is what its client calls it, where
+        it is a sequence. Raises Refusal: too_many_sessions, no_carry_room.
         """
         self.check_room(model)
         limits = self.session_limits.for_model(model.spec)
+        if correlation is not None:
+            # Steps without an index can't come again.
+            limits = replace(limits, kept_replies=0)
         # 128 random bits: the id is what entitles a client to the session.
         session_id = secrets.token_urlsafe(16)
         session = Session(session_id, model.slots.take(carry), limits, steps)
+        session.correlation = correlation
+        # Of a carry that comes with steps behind it, nobody knows where it began.
+        session.origin = 0 if steps == 0 else NOWHERE
         now_s = self._clock()
-        entry = Entry(session, model, now_s, now_s, [], held)
+        entry = Entry(session, model, now_s, now_s, [], self.idle_timeout_s(model), held)
+        if isinstance(model.slots, LooseSlots):
+            self._growing.add(model.slots)
         model.sessions[session_id] = session
         self._entries[session_id] = entry
         self._look_again(entry)
-        self.carry_bytes += model.spec.carry_bytes
+        self.begun_bytes += model.spec.carry_bytes
         self._meter.opened(model.spec.name)
         return entry
+
+    def idle_timeout_s(self, model: Model) -> float:
+        """After which a session of the model ends: the server's, or the model's own if that is
+        shorter."""
+        own_s = model.spec.idle_timeout_s
+        return self.limits.idle_timeout_s if own_s is None else min(own_s, self.limits.idle_timeout_s)
+
+    def ended_by(self, session_id: str) -> Cause | None:
+        """How a session ended, as long as that is remembered."""
+        return self._ended.get(session_id)
 
     def use(self, session_id: str, now_s: float | None = None) -> Entry:
         """The live session of that id that takes operations; its idle time begins anew at `now_s`.
@@ -146,7 +190,7 @@ class SessionTable:
         if now_s is None:
             now_s = self._clock()
         # The common case first: used a moment ago.
-        if now_s - entry.used_s >= self.limits.idle_timeout_s or self.limits.max_life_s:
+        if now_s - entry.used_s >= entry.idle_timeout_s or self.limits.max_life_s:
             cause = self._due(entry, now_s)
             if cause is not None:
                 self.end(session_id, cause)
@@ -165,7 +209,7 @@ class SessionTable:
         entry.session.end()
         del entry.model.sessions[session_id]
         entry.model.slots.release(entry.session.lease)
-        self.carry_bytes -= entry.model.spec.carry_bytes
+        self.begun_bytes -= entry.model.spec.carry_bytes
         self._ended[session_id] = cause
         if len(self._ended) > REMEMBERED_ENDS:
             self._ended.popitem(last=False)
@@ -204,23 +248,22 @@ class SessionTable:
         if entry.held:
             return
         limits = self.limits
-        at_s = max(entry.used_s, entry.session.answered_s) + limits.idle_timeout_s
+        at_s = max(entry.used_s, entry.session.answered_s) + entry.idle_timeout_s
         if limits.max_life_s:
             at_s = min(at_s, entry.opened_s + limits.max_life_s)
         heapq.heappush(self._agenda, (at_s, entry.session.id))
 
     def _due(self, entry: Entry, now_s: float) -> Cause | None:
         """Why the session has to end now; None: it hasn't. What is under way is finished first."""
-        limits = self.limits
         old = self._is_old(entry, now_s)
-        if now_s - entry.used_s < limits.idle_timeout_s and not old:
+        if now_s - entry.used_s < entry.idle_timeout_s and not old:
             return None
         if entry.held or entry.session.state is not State.OPEN:
             return None
         if old:
             return Cause.LIFE
         # Idle begins with the last answer: a chunk may take longer than the timeout.
-        idle = now_s - entry.session.answered_s >= limits.idle_timeout_s
+        idle = now_s - entry.session.answered_s >= entry.idle_timeout_s
         return Cause.IDLE if idle else None
 
     def _is_old(self, entry: Entry, now_s: float) -> bool:

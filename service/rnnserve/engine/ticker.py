@@ -76,7 +76,7 @@ class Ticker:
             else:
                 loop = asyncio.get_running_loop()
                 result = await loop.run_in_executor(self._executor, rounds.compute, model, work)
-            if result.failure is not None and batch.rows == 1:
+            if result.failure is not None and len(batch.alone()) == 1:
                 log_failure(model, work, result)
             rounds.finish(model, work, result)
             if model.has_work:

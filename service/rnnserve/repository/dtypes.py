@@ -18,6 +18,8 @@ NUMPY_DTYPES: dict[int, np.dtype] = {
     triton.TYPE_FP16: np.dtype("<f2"),
     triton.TYPE_FP32: np.dtype("<f4"),
     triton.TYPE_FP64: np.dtype("<f8"),
+    # Text, as Python has it: numpy knows no type for it that onnxruntime takes.
+    triton.TYPE_STRING: np.dtype(object),
 }
 NUMBERS: dict[np.dtype, int] = {dtype: number for number, dtype in NUMPY_DTYPES.items()}
 

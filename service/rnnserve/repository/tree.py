@@ -1,29 +1,35 @@
 """The folder of models, in Triton's layout.
 
     REPOSITORY/MODEL/config.pbtxt
-    REPOSITORY/MODEL/VERSION/model.onnx
+    REPOSITORY/MODEL/VERSION/model.onnx                     or its default_model_filename
     REPOSITORY/MODEL/VERSION/tokenizer.json, card.json      where there are such
+    REPOSITORY/MODEL/initial_state/FILE                     what states begin with, where it says so
 
-The newest version of each model is the one that counts, as in Triton without a version policy.
-Names that begin with a dot are work in progress and not looked at.
+Of each model, those versions count that its version policy names: without one, the newest. Names
+that begin with a dot are work in progress and not looked at.
 """
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rnnserve.errors import ModelProblem, OperatorError
-from rnnserve.repository.config import parse_config
+from rnnserve.repository.config import Config, read_config
+from rnnserve.repository.graph import check_graph
 from rnnserve.repository.spec import ModelSpec
 from rnnserve.repository.tokenizer import Tokenizer
 
 CONFIG = "config.pbtxt"
 GRAPH = "model.onnx"
+INITIAL_STATE = "initial_state"
 TOKENIZER = "tokenizer.json"
 CARD = "card.json"
 MAX_GRAPH_BYTES = 2 << 30
+MAX_INITIAL_BYTES = 1 << 30
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class ModelVersion:
     """One version, read whole: what the server needs to run and to describe it."""
 
     spec: ModelSpec
+    config: Config
     graph: bytes
     fingerprint: str
     """SHA-256 of the graph."""
@@ -47,22 +54,40 @@ class BrokenModel:
     problem: str
 
 
-def newest_versions(repository: Path) -> list[tuple[str, int]]:
-    """Name and newest version of every model below `repository`; version 0: it has none.
-
-    Raises OperatorError when there is no such folder.
-    """
+def model_names(repository: Path) -> list[str]:
+    """Every folder that may be a model's. Raises OperatorError when there is no repository."""
     if not repository.is_dir():
         raise OperatorError(
             f"no model repository at {repository}: make one with `rnnserve export`, "
             "or name another with --repository"
         )
-    folders = sorted(
-        folder
+    return sorted(
+        folder.name
         for folder in repository.iterdir()
         if folder.is_dir() and not folder.name.startswith(".")
     )
-    return [(folder.name, max(versions(folder), default=0)) for folder in folders]
+
+
+def wanted_versions(repository: Path, name: str) -> list[int]:
+    """The versions of a model that its policy names, ascending; [0]: there is none.
+
+    Raises ModelProblem: the policy can't be read, or names a version that isn't there.
+    """
+    folder = repository / name
+    there = versions(folder) if folder.is_dir() else []
+    if not there:
+        return [0]
+    policy = _read_config(repository, name).message.version_policy
+    match policy.WhichOneof("policy_choice"):
+        case "all":
+            return there
+        case "specific":
+            wanted = sorted(set(policy.specific.versions))
+            if missing := sorted(set(wanted) - set(there)):
+                raise ModelProblem(f"version_policy: {name} has no version {missing}")
+            return wanted or [0]
+        case _:
+            return there[-max(1, policy.latest.num_versions) :]
 
 
 def versions(model_folder: Path) -> list[int]:
@@ -77,23 +102,37 @@ def read_version(repository: Path, name: str, version: int) -> ModelVersion:
         raise ModelProblem(f"the folder {name!r} is no model name: letters, digits, '_', '-', '.'")
     if version == 0:
         raise ModelProblem(f"{name} has no version: a folder named 1, 2, ... with a {GRAPH}")
+    config = _read_config(repository, name)
     folder = repository / name / str(version)
-    spec = parse_config(_text(repository / name / CONFIG), name, version)
-    path = folder / GRAPH
-    if not path.is_file():
-        raise ModelProblem(f"{name}/{version} has no {GRAPH}")
-    if (size := path.stat().st_size) > MAX_GRAPH_BYTES:
-        raise ModelProblem(f"{name}/{version}/{GRAPH}: {size} bytes, at most {MAX_GRAPH_BYTES}")
-    graph = path.read_bytes()
+    where = f"{name}/{version}"
+    graph = _bytes(folder, config.graph_name, MAX_GRAPH_BYTES, where)
+    check_graph(graph, f"{where}/{config.graph_name}")
     tokenizer_path = folder / TOKENIZER
     card_path = folder / CARD
     return ModelVersion(
-        spec=spec,
+        spec=replace(config.spec, version=version),
+        config=config,
         graph=graph,
         fingerprint=hashlib.sha256(graph).hexdigest(),
         tokenizer=Tokenizer(_text(tokenizer_path)) if tokenizer_path.exists() else None,
         card_json=_text(card_path) if card_path.exists() else "",
     )
+
+
+def _read_config(repository: Path, name: str) -> Config:
+    folder = repository / name
+    initial = partial(_bytes, folder / INITIAL_STATE, at_most=MAX_INITIAL_BYTES, where=name)
+    return read_config(_text(folder / CONFIG), name, initial)
+
+
+def _bytes(folder: Path, file_name: str, at_most: int, where: str) -> bytes:
+    """A file of that folder and no other. Raises ModelProblem."""
+    path = folder / file_name
+    if not FILE_NAME.fullmatch(file_name) or not path.is_file():
+        raise ModelProblem(f"{where} has no file {file_name}")
+    if (size := path.stat().st_size) > at_most:
+        raise ModelProblem(f"{where}/{file_name}: {size} bytes, at most {at_most}")
+    return path.read_bytes()
 
 
 def _text(path: Path) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnnserve.engine.costs import Costs
-from rnnserve.engine.engine import unknown_model
+from rnnserve.engine.served import unknown_model
 from rnnserve.repository.spec import ModelSpec
 from rnnserve.repository.tree import BrokenModel
 from rnnserve.v1 import rnnserve_pb2 as v1

@@ -231,9 +231,9 @@ def test_facts_stay_short_however_long_the_names_in_a_blob(tensor):
 @pytest.mark.parametrize("index", [-1, 2**63])
 def test_an_index_that_is_none_is_never_packed(index):
     with pytest.raises(ValueError, match="index"):
-        pack(SPEC, GRAPH, index, initial.zeros(SPEC))
+        pack(SPEC, GRAPH, index, initial.beginning(SPEC))
 
 
 def test_a_carry_with_rows_is_never_packed():
     with pytest.raises(ValueError, match="carry"):
-        pack(SPEC, GRAPH, 0, tuple(array[np.newaxis] for array in initial.zeros(SPEC)))
+        pack(SPEC, GRAPH, 0, tuple(array[np.newaxis] for array in initial.beginning(SPEC)))

@@ -40,7 +40,7 @@ def wanted_of(spec: ModelSpec) -> list[tuple[np.dtype, tuple[int, ...]]]:
 
 @given(spec=specs)
 def test_zeros_are_zeros_of_the_carrys_types_and_shapes(spec):
-    carry = initial.zeros(spec)
+    carry = initial.beginning(spec)
     assert shapes_of(carry) == wanted_of(spec)
     assert not any(array.any() for array in carry)
 
