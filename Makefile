@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check peers bench lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train a small model, export it, serve it, and watch it write"
 	@echo "make test   everything that has to pass"
 	@echo "make check  the static part of it: format, lint, types, imports, stubs"
+	@echo "make peers  the clients that the tests talk with, into .peers; make test does it too"
 	@echo "make bench  measure everything side by side: about 25 minutes, and nothing else meanwhile"
 	@echo "make lock   write constraints.txt anew from what .venv holds"
 	@echo "make clean  remove what the other targets made"
@@ -27,7 +28,7 @@ demo: $(READY)
 	$(BIN)/rnnserve export runs/demo --repository repository
 	$(BIN)/rnnserve demo demo --repository repository
 
-test: check
+test: check peers
 	$(BIN)/python -m pytest
 
 check: $(READY)
@@ -36,6 +37,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python proto/generate.py --check
+
+peers: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m peers.install
 
 bench: $(READY)
 	$(BIN)/python -m rnnserve_bench install-triton
@@ -46,4 +50,4 @@ lock: $(READY)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
-	rm -rf .venv runs repository dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .peers runs repository dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
