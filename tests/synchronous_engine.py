@@ -1,7 +1,7 @@
 """The real engine without a loop: work is done when the test says so, on a clock moved by hand."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -72,7 +72,8 @@ class SynchronousEngine:
         batches = batches or BatchLimits()
         self.backlog = Backlog(backlog or BacklogLimits())
         self.model = Model(
-            model.spec,
+            # How long sessions may idle is for the test to say.
+            replace(model.spec, idle_timeout_s=None),
             run or model.runner().run,
             slots=table.max_sessions,
             limits=batches,

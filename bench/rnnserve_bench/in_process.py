@@ -91,7 +91,7 @@ def _engine(repository: Path, name: str, rows: int) -> tuple[Engine, Model]:
         wake=lambda: None,
     )
     engine = Engine(
-        {name: model},
+        [model],
         table=TableLimits(),
         sessions=SessionLimits(),
         backlog=backlog,

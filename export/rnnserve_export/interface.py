@@ -29,6 +29,8 @@ def model_spec(
             CarrySpec(entry, next_name(entry), _dtype(shape.dtype), shape.shape)
             for entry, shape in model.carry_shapes().items()
         ),
+        # Triton's own default is one second.
+        idle_timeout_s=60.0,
     )
 
 

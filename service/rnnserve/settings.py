@@ -26,12 +26,18 @@ class ServeSettings:
     """Port of the gRPC service. 0 takes a free one."""
     metrics_port: Annotated[int, Port] = 8002
     """Port of Prometheus' /metrics. 0 takes a free one."""
+    http_port: Annotated[int | None, Port] = None
+    """Port of the Open Inference Protocol over HTTP, which is off unless this is given. 0 takes a
+    free one."""
+    model_control: bool = False
+    """Whether clients may load and unload models."""
     max_sessions: Annotated[int, AtLeastOne] = 1024
     """Sessions that may be open at once."""
     max_carry_bytes: Annotated[int, AtLeastOne] = 1 << 30
     """What the open sessions may carry in all."""
-    idle_timeout_s: Annotated[float, Parameter(validator=Number(gt=0))] = 60.0
-    """Seconds without an operation after which a session ends."""
+    idle_timeout_s: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
+    """Seconds without an operation after which a session ends. Not given: what its model's
+    max_sequence_idle_microseconds says, otherwise 60."""
     max_life_s: Annotated[float, Seconds] = 0.0
     """Seconds after which a session ends, used or not; 0 is never."""
     max_batch: Annotated[int, AtLeastOne] = 64

@@ -59,10 +59,7 @@ def _table(engine: Engine) -> list[str]:
 
 def _backlog(engine: Engine) -> list[str]:
     pending = [
-        chunk
-        for model in engine.served
-        for session in model.movers()
-        for chunk in session.pending
+        chunk for model in engine.served for session in model.movers() for chunk in session.pending
     ]
     size_bytes = sum(
         chunk.steps * chunk.session.limits.step_bytes if chunk.shapes is None else chunk.size_bytes

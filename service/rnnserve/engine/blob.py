@@ -18,12 +18,13 @@ import reprlib
 import struct
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from math import prod
 from typing import Any
 
 from rnnserve.engine import initial
 from rnnserve.engine.slots import Rows
 from rnnserve.errors import Reason, Refusal
-from rnnserve.repository.spec import ModelSpec
+from rnnserve.repository.spec import CarrySpec, ModelSpec, Shape, fits
 
 MAGIC = b"rnncarry"
 FORMAT = 1
@@ -52,8 +53,11 @@ def pack(spec: ModelSpec, fingerprint: str, index: int, carry: Rows) -> bytes:
     `fingerprint` names the graph (SHA-256). Raises ValueError for an index below 0 or from 2**63
     on, and for a carry that is not as the spec says.
     """
-    found = [(array.dtype, array.shape) for array in carry]
-    if found != [(entry.dtype, entry.shape) for entry in spec.carry]:
+    if len(carry) != len(spec.carry) or not all(
+        array.dtype == entry.dtype and fits(array.shape, entry.shape)
+        for array, entry in zip(carry, spec.carry, strict=True)
+    ):
+        found = [(array.dtype, array.shape) for array in carry]
         raise ValueError(f"the carry of {spec.name} came as {found}")
     if not 0 <= index < INDEX_END:
         raise ValueError(f"index {index} is none")
@@ -62,12 +66,15 @@ def pack(spec: ModelSpec, fingerprint: str, index: int, carry: Rows) -> bytes:
         "version": spec.version,
         "fingerprint": fingerprint,
         "index": index,
-        "tensors": _tensors(spec),
+        "tensors": [
+            _tensor(entry, array.shape) for entry, array in zip(spec.carry, carry, strict=True)
+        ],
     }
     header = json.dumps(facts, separators=(",", ":")).encode("ascii")
     if len(header) > MAX_HEADER_BYTES:
         raise ValueError(f"the header of {spec.name} has {len(header)} bytes")
-    whole = _PREFIX.size + len(header) + spec.carry_bytes + _CHECKSUM_BYTES
+    carry_bytes = sum(array.nbytes for array in carry)
+    whole = _PREFIX.size + len(header) + carry_bytes + _CHECKSUM_BYTES
     payload = (array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in carry)
     body = b"".join((_PREFIX.pack(MAGIC, FORMAT, len(header), whole), header, *payload))
     return body + _checksum(body)
@@ -85,27 +92,40 @@ def unpack(spec: ModelSpec, fingerprint: str, blob: bytes) -> tuple[int, Rows]:
     header = _read(blob[_PREFIX.size : payload_at])
     if header.fingerprint != fingerprint:
         raise _foreign("other_graph", "of another graph", header.fingerprint, fingerprint)
-    wanted = _tensors(spec)
-    if header.tensors != wanted:
-        counts = f"{len(header.tensors)} tensors", f"{len(wanted)} tensors"
-        pairs = zip(header.tensors, wanted, strict=False)
-        found, expected = next((pair for pair in pairs if pair[0] != pair[1]), counts)
-        raise _foreign("other_tensors", "of other tensors", found, expected)
-    if len(blob) != payload_at + spec.carry_bytes + _CHECKSUM_BYTES:
+    shapes = _shapes(spec, header.tensors)
+    sizes = [
+        prod(shape) * entry.dtype.itemsize for entry, shape in zip(spec.carry, shapes, strict=True)
+    ]
+    if len(blob) != payload_at + sum(sizes) + _CHECKSUM_BYTES:
         raise _damaged("payload", "its carry is of another size than its header says")
-    edges = accumulate((entry.row_bytes for entry in spec.carry), initial=payload_at)
+    edges = accumulate(sizes, initial=payload_at)
     try:
-        carry = initial.given(spec, [blob[start:end] for start, end in pairwise(edges)])
+        carry = initial.given(spec, [blob[start:end] for start, end in pairwise(edges)], shapes)
     except Refusal as refusal:
         raise _damaged("payload", refusal.message) from refusal
     return header.index, carry
 
 
-def _tensors(spec: ModelSpec) -> list[Any]:
-    return [
-        [entry.input_name, entry.dtype.newbyteorder("<").str, list(entry.shape)]
-        for entry in spec.carry
-    ]
+def _tensor(entry: CarrySpec, shape: Shape) -> list[Any]:
+    return [entry.input_name, entry.dtype.newbyteorder("<").str, list(shape)]
+
+
+def _shapes(spec: ModelSpec, tensors: list[Any]) -> list[Shape]:
+    """The shapes that a blob's tensors have. Raises Refusal where they aren't the model's."""
+    shapes: list[Shape] = []
+    for entry, found in zip(spec.carry, tensors, strict=False):
+        match found:
+            case [str(), str(), list(dims)] if all(type(d) is int and 0 <= d < 2**40 for d in dims):
+                shape = tuple(dims)
+                if found == _tensor(entry, shape) and fits(shape, entry.shape):
+                    shapes.append(shape)
+                    continue
+        expected = _tensor(entry, entry.shape)
+        raise _foreign("other_tensors", "of other tensors", found, expected)
+    if len(tensors) != len(spec.carry):
+        counts = f"{len(tensors)} tensors", f"{len(spec.carry)} tensors"
+        raise _foreign("other_tensors", "of other tensors", *counts)
+    return shapes
 
 
 def _open(blob: bytes) -> int:

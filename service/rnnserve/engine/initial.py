@@ -8,7 +8,7 @@ import numpy as np
 from rnnserve.engine.slots import Rows
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository import strings
-from rnnserve.repository.spec import CarrySpec, ModelSpec
+from rnnserve.repository.spec import CarrySpec, ModelSpec, Shape
 
 
 def beginning(spec: ModelSpec) -> Rows:
@@ -17,10 +17,11 @@ def beginning(spec: ModelSpec) -> Rows:
     return tuple(map(_beginning, spec.carry))
 
 
-def given(spec: ModelSpec, tensors: Sequence[bytes]) -> Rows:
+def given(spec: ModelSpec, tensors: Sequence[bytes], shapes: Sequence[Shape] | None = None) -> Rows:
     """The caller's own: little-endian, row-major, one entry a carry tensor, in the spec's order.
 
-    Returns read-only views of the bytes, each of the entry's shape (no rows). Any number will do,
+    `shapes` (no rows), where they aren't those that a carry begins with. Returns read-only views of
+    the bytes, each of its shape (no rows). Any number will do,
     infinities and NaN too: they harm no session but this one. Raises Refusal (bad_carry) where the
     count of tensors is another, or a tensor's size, or where a bool is neither 0 nor 1.
     """
@@ -31,15 +32,16 @@ def given(spec: ModelSpec, tensors: Sequence[bytes]) -> Rows:
             found=len(tensors),
             expected=len(spec.carry),
         )
-    return tuple(map(_array, spec.carry, tensors))
+    shapes = shapes or [entry.begins_as for entry in spec.carry]
+    return tuple(map(_array, spec.carry, tensors, shapes))
 
 
 def random(spec: ModelSpec, seed: int, scale: float = 1.0) -> Rows:
     """Normal numbers with mean 0 and standard deviation `scale`, each of the entry's shape.
 
     The same for the same seed (0 to 2**64 - 1), drawn in the spec's order; tensors that are not
-    floating point begin as always. Raises Refusal (bad_carry) for a scale that is negative or not finite,
-    or that takes a number out of its type's range.
+    floating point begin as always. Raises Refusal (bad_carry) for a scale that is negative or not
+    finite, or that takes a number out of its type's range.
     """
     if not 0.0 <= scale < math.inf:
         raise Refusal(
@@ -47,27 +49,26 @@ def random(spec: ModelSpec, seed: int, scale: float = 1.0) -> Rows:
         )
     generator = np.random.default_rng(seed)
     return tuple(
-        _normal(entry, generator, scale)
-        if entry.dtype.kind == "f"
-        else _beginning(entry)
+        _normal(entry, generator, scale) if entry.dtype.kind == "f" else _beginning(entry)
         for entry in spec.carry
     )
 
 
-def _array(entry: CarrySpec, data: bytes) -> np.ndarray:
+def _array(entry: CarrySpec, data: bytes, shape: Shape) -> np.ndarray:
     if entry.dtype.kind == "O":
         raise Refusal(
             Reason.BAD_CARRY,
             f"carry tensor {entry.input_name!r} is text, which no session can begin with",
             tensor=entry.input_name,
         )
-    if len(data) != entry.row_bytes:
+    size_bytes = math.prod(shape) * entry.dtype.itemsize
+    if len(data) != size_bytes:
         raise Refusal(
             Reason.BAD_CARRY,
-            f"carry tensor {entry.input_name!r} has {len(data)} bytes, not {entry.row_bytes}",
+            f"carry tensor {entry.input_name!r} has {len(data)} bytes, not {size_bytes}",
             tensor=entry.input_name,
             found=len(data),
-            expected=entry.row_bytes,
+            expected=size_bytes,
         )
     if entry.dtype.kind == "b" and max(data, default=0) > 1:
         raise Refusal(
@@ -77,7 +78,7 @@ def _array(entry: CarrySpec, data: bytes) -> np.ndarray:
             found=max(data),
             expected="0 or 1",
         )
-    return np.frombuffer(data, entry.dtype.newbyteorder("<")).reshape(entry.begins_as)
+    return np.frombuffer(data, entry.dtype.newbyteorder("<")).reshape(shape)
 
 
 def _beginning(entry: CarrySpec) -> np.ndarray:

@@ -40,11 +40,7 @@ class Layout:
             feed[entry.input_name] = self._rows_in(array, entry.batch_axis)
         count = len(spec.inputs)
         for tensor, array in zip(spec.inputs, inputs[:count], strict=True):
-            if not spec.has_time:
-                array = array[:, 0]  # (B, ...)
-            if tensor.graph_shape is not None:
-                array = array.reshape(array.shape[0], *reshaped(tensor, array.shape[1:]))
-            feed[tensor.name] = self._rows_in(array, tensor.batch_axis)
+            feed[tensor.name] = self._input(tensor, array)
         for control, values in zip(spec.controls, inputs[count:], strict=True):
             feed[control.name] = values.reshape(_control_shape(self._ranks[control.name], values))
         return feed
@@ -54,10 +50,18 @@ class Layout:
         went in."""
         spec = self._spec
         carry = tuple(
-            self._rows_out(found[entry.output_name], entry.batch_axis) if entry.output_name else kept
+            self._rows_out(found[entry.output_name], entry.batch_axis)
+            if entry.output_name
+            else kept
             for entry, kept in zip(spec.carry, given, strict=True)
         )
         return carry, tuple(self._output(tensor, found[tensor.name]) for tensor in spec.outputs)
+
+    def _input(self, tensor: TensorSpec, array: np.ndarray) -> np.ndarray:
+        rows = array if self._spec.has_time else array[:, 0]
+        if tensor.graph_shape is not None:
+            rows = rows.reshape(rows.shape[0], *reshaped(tensor, rows.shape[1:]))
+        return self._rows_in(rows, tensor.batch_axis)
 
     def _output(self, tensor: TensorSpec, array: np.ndarray) -> np.ndarray:
         array = self._rows_out(array, tensor.batch_axis)
@@ -67,18 +71,20 @@ class Layout:
 
     def _rows_in(self, array: np.ndarray, axis: int) -> np.ndarray:
         if not self._spec.has_rows:
-            return array[0]
-        return np.moveaxis(array, 0, axis) if axis else array
+            only: np.ndarray = array[0]
+            return only
+        return _moved(array, 0, axis)
 
     def _rows_out(self, array: np.ndarray, axis: int) -> np.ndarray:
         if not self._spec.has_rows:
             return array[None]
-        return np.moveaxis(array, axis, 0) if axis else array
+        return _moved(array, axis, 0)
 
 
 def is_plain(spec: ModelSpec) -> bool:
     """Whether the graph has its arrays as the engine has them."""
     tensors = (*spec.inputs, *spec.outputs)
+    axes = [tensor.batch_axis for tensor in tensors] + [entry.batch_axis for entry in spec.carry]
     return (
         spec.has_time
         and spec.has_rows
@@ -86,7 +92,7 @@ def is_plain(spec: ModelSpec) -> bool:
         # A state that clients get too is one output of the graph.
         and not {entry.output_name for entry in spec.carry} & {tensor.name for tensor in tensors}
         and not any(tensor.graph_shape is not None for tensor in tensors)
-        and not any(entry.batch_axis for entry in (*tensors, *spec.carry))
+        and not any(axes)
     )
 
 
@@ -139,6 +145,11 @@ def _filled(wanted: Shape, pattern: Shape, found: Shape) -> Shape:
     if prod(filled) != prod(found):
         raise ValueError(f"{found} can't become {filled}")
     return filled
+
+
+def _moved(array: np.ndarray, source: int, target: int) -> np.ndarray:
+    moved: np.ndarray = array if source == target else np.moveaxis(array, source, target)
+    return moved
 
 
 def _graph_shape(entry: TensorSpec | CarrySpec) -> Shape:

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from rnnserve.engine.slots import Lease, Rows, Taken
-from rnnserve.repository.spec import CarrySpec, Shape
+from rnnserve.repository.spec import CarrySpec
 
 
 class LooseSlots:
@@ -105,9 +105,7 @@ class LooseSlots:
 
     def _put(self, slot: int, carry: Rows) -> None:
         before = self._carries.get(slot)
-        self.grown_bytes += _size(carry) - (
-            self._begin_bytes if before is None else _size(before)
-        )
+        self.grown_bytes += _size(carry) - (self._begin_bytes if before is None else _size(before))
         self._carries[slot] = carry
 
 
@@ -140,13 +138,6 @@ class NoSlots:
 
     def audit(self, leases: Sequence[Lease]) -> list[str]:
         return []
-
-
-def fits(entry: CarrySpec, shape: Shape) -> bool:
-    """Whether an array of this shape can be this entry of a carry."""
-    return len(shape) == len(entry.shape) and all(
-        wanted in (-1, dim) for dim, wanted in zip(shape, entry.shape, strict=True)
-    )
 
 
 def _copies(carry: Rows) -> Rows:

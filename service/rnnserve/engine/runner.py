@@ -103,23 +103,27 @@ def _check(spec: ModelSpec, session: ort.InferenceSession) -> None:
     _compare(spec, "input", inputs, session.get_inputs())
     _compare(spec, "output", outputs, session.get_outputs())
     _check_filled(spec, session)
-    filled = {entry.name for entry in (*spec.controls, *spec.constants)}
-    if extra := {node.name for node in session.get_inputs()} - set(inputs) - filled:
+    filled = _filled(spec)
+    if extra := {node.name for node in session.get_inputs()} - set(inputs) - set(filled):
         raise ModelProblem(
             f"{spec.name}/{spec.version}: the graph also wants {sorted(extra)}; "
             "declare each in config.pbtxt as an input, a state, a control or a constant"
         )
 
 
+def _filled(spec: ModelSpec) -> list[str]:
+    """The graph's inputs that no client gives."""
+    return [control.name for control in spec.controls] + [entry.name for entry in spec.constants]
+
+
 def _check_filled(spec: ModelSpec, session: ort.InferenceSession) -> None:
     """Hold the inputs that the server fills in against the graph."""
     where = f"{spec.name}/{spec.version}"
     nodes = {node.name: node for node in session.get_inputs()}
-    for entry in (*spec.controls, *spec.constants):
-        if entry.name not in nodes:
+    for name in _filled(spec):
+        if name not in nodes:
             raise ModelProblem(
-                f"{where}: config.pbtxt names the input {entry.name!r}, the graph has "
-                f"{sorted(nodes)}"
+                f"{where}: config.pbtxt names the input {name!r}, the graph has {sorted(nodes)}"
             )
     for control in spec.controls:
         node = nodes[control.name]

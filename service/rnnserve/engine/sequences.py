@@ -1,4 +1,4 @@
-"""Sequences: sessions that their clients number themselves, as the Open Inference Protocol has them.
+"""Sequences: sessions that clients number themselves, as the Open Inference Protocol has them.
 
     start                  a new session; a live one of the same number ends early
     no start               the live one goes on; without one: sequence_not_started
@@ -70,8 +70,8 @@ class Sequences:
         return self._engine.model(name.model, name.version) if entry is None else entry.model
 
     def entry(self, name: Name) -> Entry:
-        """The live session of a sequence that has started. Raises Refusal (sequence_not_started),
-        with the fact `cause` where it is known how it ended."""
+        """The live session of a sequence that has started. Raises Refusal (sequence_not_started);
+        its fact `cause` says how the sequence ended, or `unknown`."""
         entry = self._live.get(name)
         try:
             if entry is not None:
@@ -147,9 +147,8 @@ class Sequences:
     def _not_started(self, name: Name) -> Refusal:
         cause = self._ended.get(name)
         how = f"it has ended ({cause})" if cause else "no such sequence has started here"
-        facts = {"cause": cause} if cause else {}
         return Refusal(
             Reason.SEQUENCE_NOT_STARTED,
             f"a sequence's first step must say that it starts: {how}",
-            **facts,
+            cause=cause or "unknown",
         )

@@ -1,16 +1,14 @@
 """What a run gave, held against what the model promises."""
 
 from rnnserve.engine.slots import Rows
-from rnnserve.repository.spec import ModelSpec
-
-Shape = tuple[int, ...]
+from rnnserve.repository.spec import ModelSpec, Shape, fits
 
 
 class Shapes:
     """The shapes that a model's runs have to have. Remembers those it was asked for."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._names = [entry.output_name for entry in spec.carry]
+        self._names = [entry.output_name or entry.input_name for entry in spec.carry]
         self._names += [tensor.name for tensor in spec.outputs]
         self._dtypes = [entry.dtype for entry in spec.carry]
         self._dtypes += [tensor.dtype for tensor in spec.outputs]
@@ -32,7 +30,7 @@ class Shapes:
             for name, array, shape, dtype in zip(
                 self._names, arrays, shapes, self._dtypes, strict=True
             ):
-                if array.shape != shape or array.dtype != dtype:
+                if array.dtype != dtype or not fits(array.shape, shape):
                     raise ValueError(
                         f"{name!r} came as {array.dtype}{array.shape}, not {dtype}{shape}"
                     )

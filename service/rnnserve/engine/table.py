@@ -42,7 +42,7 @@ class TableLimits:
     max_carry_bytes: int = 1 << 30
     """Of all sessions together."""
     idle_timeout_s: float = 60.0
-    """A model may say less."""
+    """Of models that say nothing themselves."""
     max_life_s: float = 0.0
     """0: none."""
 
@@ -169,10 +169,9 @@ class SessionTable:
         return entry
 
     def idle_timeout_s(self, model: Model) -> float:
-        """After which a session of the model ends: the server's, or the model's own if that is
-        shorter."""
+        """After which a session of the model ends: what the model says, or else the limit."""
         own_s = model.spec.idle_timeout_s
-        return self.limits.idle_timeout_s if own_s is None else min(own_s, self.limits.idle_timeout_s)
+        return self.limits.idle_timeout_s if own_s is None else own_s
 
     def ended_by(self, session_id: str) -> Cause | None:
         """How a session ended, as long as that is remembered."""

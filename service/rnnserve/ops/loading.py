@@ -1,115 +1,105 @@
-"""From a repository on disk to models ready to run."""
+"""One version of a model, from its folder to something that runs."""
 
 import logging
-from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rnnserve.engine.backlog import Backlog
 from rnnserve.engine.batcher import BatchLimits
+from rnnserve.engine.costs import Costs
 from rnnserve.engine.meter import Meter
-from rnnserve.engine.model import Model
+from rnnserve.engine.model import Model, Run
 from rnnserve.engine.runner import Runner
 from rnnserve.engine.ticker import Ticker
-from rnnserve.engine.trial import costs_of, drawing_of
-from rnnserve.errors import ModelProblem, OperatorError
-from rnnserve.repository.tokenizer import Tokenizer
-from rnnserve.repository.tree import BrokenModel, ModelVersion, newest_versions, read_version
+from rnnserve.engine.trial import costs_of, drawing_of, try_shapes
+from rnnserve.errors import ModelProblem
+from rnnserve.repository.spec import ModelSpec
+from rnnserve.repository.tree import ModelVersion, read_version
 from rnnserve.settings import ServeSettings
-from rnnserve.wire.catalogue import Entry
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loaded:
-    """Everything that came out of one look at the repository."""
+    """A version that is ready to be served, and what is told of it."""
 
-    models: dict[str, Model]
-    tickers: dict[str, Ticker]
-    entries: list[Entry]
-    tokenizers: dict[str, Tokenizer]
-    broken: list[BrokenModel]
+    model: Model
+    ticker: Ticker
+    found: ModelVersion
 
 
-def load(settings: ServeSettings, backlog: Backlog, meter: Meter, executor: Executor) -> Loaded:
-    """Load the newest version of every model; a broken one doesn't keep the others from serving.
+class Loader:
+    """Loads versions; what all of them share. May be called from any thread."""
 
-    Raises OperatorError when there is no repository or nothing in it can be served.
-    """
-    loaded = Loaded({}, {}, [], {}, [])
-    for name, version in newest_versions(settings.repository):
+    def __init__(
+        self, settings: ServeSettings, backlog: Backlog, meter: Meter, executor: Executor
+    ) -> None:
+        self._settings = settings
+        self._backlog = backlog
+        self._meter = meter
+        self._executor = executor
+
+    def load(self, name: str, version: int) -> Loaded:
+        """Read a version, try it out and time it. Raises ModelProblem, fit to be shown."""
         try:
-            found = read_version(settings.repository, name, version)
-            ticker = Ticker(executor, settings.max_stall_ms / 1e3)
-            model = _build(settings, found, backlog, meter, ticker.wake)
-            loaded.models[name], loaded.tickers[name] = model, ticker
-            loaded.entries.append(_entry(settings, found, model))
-            if found.tokenizer:
-                loaded.tokenizers[name] = found.tokenizer
-        except (ModelProblem, OSError, ValueError, MemoryError) as problem:
-            logger.error("model %s is not served: %s", name, problem, exc_info=problem.__cause__)
-            known = isinstance(problem, ModelProblem)
-            text = str(problem) if known else "it could not be read; the log says why"
-            loaded.broken.append(BrokenModel(name, version, text))
-    if not loaded.models:
-        problems = "".join(f"\n  {broken.name}: {broken.problem}" for broken in loaded.broken)
-        raise OperatorError(
-            f"no model in {settings.repository} can be served{':' if problems else ''}{problems}\n"
-            "Put one there with `rnnserve export`."
+            found = read_version(self._settings.repository, name, version)
+            return self._build(found)
+        except ModelProblem:
+            raise
+        except (OSError, ValueError, MemoryError) as error:
+            raise ModelProblem("it could not be read; the log says why") from error
+
+    def _build(self, found: ModelVersion) -> Loaded:
+        settings = self._settings
+        spec = replace(
+            found.spec, idle_timeout_s=settings.idle_timeout_s or found.spec.idle_timeout_s
         )
-    return loaded
-
-
-def _build(
-    settings: ServeSettings,
-    found: ModelVersion,
-    backlog: Backlog,
-    meter: Meter,
-    wake: Callable[[], None],
-) -> Model:
-    spec = found.spec
-    runner = Runner(spec, found.graph)
-    try:
-        costs = costs_of(
+        where = f"{spec.name}/{spec.version}"
+        carried = settings.max_carry_bytes // max(1, spec.carry_bytes)
+        if carried == 0:
+            raise ModelProblem(
+                f"{where}: a session carries {spec.carry_bytes} bytes, and --max-carry-bytes "
+                f"allows {settings.max_carry_bytes} in all"
+            )
+        for note in found.config.notes:
+            logger.info("model %s: changes no answer here: %s", where, note)
+        run = Runner(spec, found.graph).run
+        costs = self._try_out(spec, run)
+        rows = costs.max_rows if costs else min(settings.max_batch, spec.max_batch)
+        logger.info(
+            "model %s: %d bytes of carry a session, %d rows at most", where, spec.carry_bytes, rows
+        )
+        ticker = Ticker(self._executor, settings.max_stall_ms / 1e3)
+        model = Model(
             spec,
-            runner.run,
-            max_rows=min(settings.max_batch, spec.max_batch),
-            max_block_steps=settings.max_block_steps,
-            max_block_s=settings.max_block_ms / 1e3,
+            run,
+            slots=min(settings.max_sessions, carried),
+            limits=BatchLimits(rows, settings.max_block_steps if spec.has_time else 1),
+            backlog=self._backlog,
+            meter=self._meter,
+            costs=costs,
+            draw_s=drawing_of(spec),
+            wake=ticker.wake,
+            fingerprint=found.fingerprint,
         )
-    except Exception as error:
-        raise ModelProblem(
-            f"{spec.name}/{spec.version} fails on zeros; the log says how"
-        ) from error
-    logger.info(
-        "model %s/%d: %d bytes of carry a session, %d rows at most",
-        spec.name,
-        spec.version,
-        spec.carry_bytes,
-        costs.max_rows,
-    )
-    carried = settings.max_carry_bytes // max(1, spec.carry_bytes)
-    return Model(
-        spec,
-        runner.run,
-        slots=min(settings.max_sessions, carried),
-        limits=BatchLimits(costs.max_rows, settings.max_block_steps),
-        backlog=backlog,
-        meter=meter,
-        costs=costs,
-        draw_s=drawing_of(spec),
-        wake=wake,
-        fingerprint=found.fingerprint,
-    )
+        return Loaded(model, ticker, found)
 
-
-def _entry(settings: ServeSettings, found: ModelVersion, model: Model) -> Entry:
-    return Entry(
-        found.spec,
-        found.fingerprint,
-        found.card_json,
-        found.tokenizer.json if found.tokenizer else "",
-        model.costs,
-        settings.max_stall_ms / 1e3,
-    )
+    def _try_out(self, spec: ModelSpec, run: Run) -> Costs | None:
+        """What runs cost; None where messages bring their shapes. Raises ModelProblem."""
+        settings = self._settings
+        where = f"{spec.name}/{spec.version}"
+        try:
+            if not spec.is_shaped:
+                return costs_of(
+                    spec,
+                    run,
+                    max_rows=min(settings.max_batch, spec.max_batch),
+                    max_block_steps=settings.max_block_steps,
+                    max_block_s=settings.max_block_ms / 1e3,
+                )
+            if not try_shapes(spec, run):
+                logger.warning("model %s took no zeros of any size that was tried", where)
+        except Exception as error:
+            raise ModelProblem(f"{where} fails on zeros; the log says how") from error
+        return None

@@ -25,7 +25,8 @@ from rnnserve.engine.meter import Cause
 from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import OperatorError
-from rnnserve.ops.loading import Loaded, load
+from rnnserve.ops.hosting import Hosting
+from rnnserve.ops.loading import Loader
 from rnnserve.ops.metrics import Metrics
 from rnnserve.settings import ServeSettings
 from rnnserve.wire.catalogue import Catalogue
@@ -54,23 +55,20 @@ class Server:
         self._metrics = Metrics()
         self._executor = ThreadPoolExecutor(thread_name_prefix="run", initializer=yield_to_loop)
         backlog = Backlog(BacklogLimits(settings.max_waiting_steps, settings.max_waiting_bytes))
-        loaded = load(settings, backlog, self._metrics, self._executor)
-        self._tickers = loaded.tickers
-        for name in loaded.models:
-            self._metrics.expect(name)
+        loader = Loader(settings, backlog, self._metrics, self._executor)
+        self._hosting = Hosting(settings, loader, self._metrics)
         self.engine = Engine(
-            loaded.models,
+            self._hosting.load_all(),
             table=TableLimits(
                 settings.max_sessions,
                 settings.max_carry_bytes,
-                settings.idle_timeout_s,
-                settings.max_life_s,
+                max_life_s=settings.max_life_s,
             ),
             sessions=SessionLimits(max_chunk_steps=settings.max_chunk_steps),
             backlog=backlog,
             meter=self._metrics,
         )
-        self._servicer = self._build_servicer(loaded)
+        self._servicer = self._build_servicer()
         self._health = health.aio.HealthServicer()
 
     async def serve(self, stop: asyncio.Event, stop_hard: asyncio.Event) -> None:
@@ -85,11 +83,8 @@ class Server:
         except OSError as error:
             raise OperatorError(f"--metrics-port {self._settings.metrics_port}: {error}") from None
         calm_collector()
-        tasks = [
-            asyncio.create_task(ticker.run(self.engine.models[name]))
-            for name, ticker in self._tickers.items()
-        ]
-        tasks.append(asyncio.create_task(self._look_after()))
+        self._hosting.start(self.engine)
+        looking_after = asyncio.create_task(self._look_after())
         try:
             await grpc_server.start()
             await self._set_ready()
@@ -99,26 +94,26 @@ class Server:
                 port,
                 self._settings.host,
                 metrics_port.port,
-                ", ".join(sorted(self._tickers)),
+                ", ".join(self.engine.served.names()),
             )
-            await _first(stop, stop_hard, tasks)
+            await _first(stop, stop_hard, self._hosting.failed)
+            self._hosting.raise_failure()
             await self._drain(stop_hard)
             await grpc_server.stop(CUT_GRACE_S)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            looking_after.cancel()
+            await asyncio.gather(looking_after, self._hosting.stop(), return_exceptions=True)
             await grpc_server.stop(None)
             self._executor.shutdown(wait=True, cancel_futures=True)
             metrics_port.close()
         logger.info("stopped")
 
-    def _build_servicer(self, loaded: Loaded) -> Servicer:
+    def _build_servicer(self) -> Servicer:
         operations = Operations(self.engine, self._settings.max_frame_bytes)
         return Servicer(
             Streams(operations),
-            Generations(self.engine, loaded.tokenizers),
-            Catalogue(loaded.entries, loaded.broken),
+            Generations(self.engine, self._hosting.tokenizers),
+            Catalogue(self._hosting),
             partial(audit, self.engine),
             self._metrics,
         )
@@ -180,6 +175,7 @@ class Server:
             await asyncio.sleep(LOOK_EVERY_S)
             self._metrics.lagged(time.monotonic() - asked_s - LOOK_EVERY_S)
             self.engine.table.expire()
+            self._hosting.retire()
 
 
 def yield_to_loop() -> None:
@@ -198,16 +194,11 @@ def calm_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-async def _first(
-    stop: asyncio.Event, stop_hard: asyncio.Event, tasks: list[asyncio.Task[None]]
-) -> None:
-    """Wait for a signal; or raise what ended a task that must not end."""
-    signals = [asyncio.create_task(event.wait()) for event in (stop, stop_hard)]
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
     try:
-        await asyncio.wait([*signals, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for signal in signals:
-            signal.cancel()
-    for task in tasks:
-        if task.done():
-            task.result()
+        for task in waiting:
+            task.cancel()

@@ -17,6 +17,7 @@ from rnnserve.repository.spec import (
     ModelSpec,
     QueueSpec,
     Shape,
+    fits,
 )
 from rnnserve.triton import model_config_pb2 as triton
 
@@ -59,7 +60,9 @@ def carry_of(
 def controls_of(batching: triton.ModelSequenceBatching) -> tuple[ControlSpec, ...]:
     """The control inputs. Raises ModelProblem, which names the input."""
     return tuple(
-        _control(entry.name, control) for entry in batching.control_input for control in entry.control
+        _control(entry.name, control)
+        for entry in batching.control_input
+        for control in entry.control
     )
 
 
@@ -121,9 +124,7 @@ def _carry(state: State, words: Words, read_initial: ReadInitial) -> CarrySpec:
         raise ModelProblem(f"state {name!r}: dims must be positive or -1, found {list(shape)}")
     dtype = numpy_dtype(state.data_type, name)
     initial, begins = _initial(state, dtype, read_initial)
-    return CarrySpec(
-        name, state.output_name, dtype, shape, initial, begins, words.batch_axis(name)
-    )
+    return CarrySpec(name, state.output_name, dtype, shape, initial, begins, words.batch_axis(name))
 
 
 def _initial(
@@ -141,10 +142,7 @@ def _initial(
         raise ModelProblem(f"state {name!r}: initial_state.name must be given")
     if initial.data_type != state.data_type:
         raise ModelProblem(f"state {name!r}: initial_state.data_type is not the state's")
-    fits = len(shape) == len(dims) and all(
-        wanted in (FREE, dim) for dim, wanted in zip(shape, dims, strict=True)
-    )
-    if not fits or any(dim < 1 for dim in shape):
+    if not fits(shape, dims) or any(dim < 1 for dim in shape):
         raise ModelProblem(
             f"state {name!r}: initial_state.dims {list(shape)} don't fit the state's {list(dims)}"
         )
@@ -170,9 +168,7 @@ def _values(name: str, data: bytes, dtype: np.dtype, shape: Shape) -> bytes:
         return strings.pack(strings.as_array(elements, (len(elements),)))
     size = prod(shape) * dtype.itemsize
     if len(data) < size:
-        raise ModelProblem(
-            f"state {name!r}: its data_file has {len(data)} bytes, the state {size}"
-        )
+        raise ModelProblem(f"state {name!r}: its data_file has {len(data)} bytes, the state {size}")
     if dtype.kind == "b" and max(data[:size], default=0) > 1:
         raise ModelProblem(f"state {name!r}: a bool in its data_file is neither 0 nor 1")
     return data[:size]
@@ -182,12 +178,12 @@ def _control(name: str, control: Control) -> ControlSpec:
     mark = MARKS[control.kind]
     if not name:
         raise ModelProblem("sequence_batching.control_input: name must be given")
-    pairs = {
-        "<i4": control.int32_false_true,
-        "<f4": control.fp32_false_true,
-        "?": control.bool_false_true,
+    pairs: dict[str, tuple[float, ...]] = {
+        "<i4": tuple(control.int32_false_true),
+        "<f4": tuple(control.fp32_false_true),
+        "?": tuple(control.bool_false_true),
     }
-    given = {dtype: tuple(pair) for dtype, pair in pairs.items() if pair}
+    given = {dtype: pair for dtype, pair in pairs.items() if pair}
     if mark is Mark.CORRID:
         if control.data_type not in CORRID_TYPES or given:
             raise ModelProblem(

@@ -72,7 +72,7 @@ def read_config(text: str, name: str, read_initial: ReadInitial) -> Config:
     return Config(spec, config, config.default_model_filename or GRAPH, notes_on(config, words))
 
 
-def format_config(spec: ModelSpec, idle_timeout_s: float = 60.0) -> str:
+def format_config(spec: ModelSpec) -> str:
     """The `config.pbtxt` that `parse_config` reads as `spec`; Triton serves from it too, unless its
     parameters say what Triton can't know."""
     config = triton.ModelConfig(
@@ -94,8 +94,9 @@ def format_config(spec: ModelSpec, idle_timeout_s: float = 60.0) -> str:
         if tensor.graph_shape is not None:
             given.reshape.shape.extend(tensor.graph_shape)
     if spec.is_sequential:
-        idle_s = spec.idle_timeout_s or idle_timeout_s
-        config.sequence_batching.max_sequence_idle_microseconds = round(idle_s * 1e6)
+        if spec.idle_timeout_s is not None:
+            idle_us = round(spec.idle_timeout_s * 1e6)
+            config.sequence_batching.max_sequence_idle_microseconds = idle_us
         config.sequence_batching.oldest.max_candidate_sequences = 1024
         write_controls(config, spec)
         write_carry(config, spec)

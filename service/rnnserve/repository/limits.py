@@ -50,15 +50,18 @@ def _unserved(config: triton.ModelConfig) -> Iterator[tuple[str, str]]:
 
 def _tensors(config: triton.ModelConfig) -> Iterator[tuple[str, str]]:
     for entry in config.input:
-        for field in ("is_shape_tensor", "allow_ragged_batch", "optional"):
+        for field in (
+            "is_shape_tensor",
+            "allow_ragged_batch",
+            "optional",
+            "is_non_linear_format_io",
+        ):
             if getattr(entry, field):
                 yield f"input {entry.name!r}: {field}", "onnxruntime has no such input"
-    for entry in (*config.input, *config.output):
-        if entry.is_non_linear_format_io:
-            yield f"{entry.name!r}: is_non_linear_format_io", "onnxruntime has no such tensor"
     for output in config.output:
-        if output.is_shape_tensor:
-            yield f"output {output.name!r}: is_shape_tensor", "onnxruntime has no such output"
+        for field in ("is_shape_tensor", "is_non_linear_format_io"):
+            if getattr(output, field):
+                yield f"output {output.name!r}: {field}", "onnxruntime has no such output"
 
 
 def _batching(config: triton.ModelConfig) -> Iterator[tuple[str, str]]:
@@ -81,9 +84,10 @@ def _notes(config: triton.ModelConfig, words: Words) -> Iterator[str]:
         yield "instance_group: KIND_GPU, and it runs on the CPU"
     if any(group.count > 1 for group in groups):
         yield "instance_group: one instance runs, in batches"
-    for field in ("optimization", "runtime"):
-        if config.HasField(field) if field == "optimization" else config.runtime:
-            yield f"{field}: onnxruntime is set up for one step at a time"
+    if config.HasField("optimization"):
+        yield "optimization: onnxruntime is set up for one step at a time"
+    if config.runtime:
+        yield "runtime: there is one"
     if config.model_warmup:
         yield "model_warmup: the trial at loading takes its place"
     if any(output.label_filename for output in config.output):

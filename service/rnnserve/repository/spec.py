@@ -24,6 +24,13 @@ FREE = -1
 Shape = tuple[int, ...]
 
 
+def fits(found: Shape, wanted: Shape) -> bool:
+    """Whether something has a shape, some of whose dimensions may be free."""
+    return len(found) == len(wanted) and all(
+        want in (FREE, dim) for dim, want in zip(found, wanted, strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """An input or an output. `shape` is that of one step: without rows and without time."""
@@ -168,7 +175,7 @@ class ModelSpec:
     @cached_property
     def is_shaped(self) -> bool:
         """Whether a message brings its shapes and is one step."""
-        tensors = (*self.inputs, *self.outputs, *self.carry)
+        tensors: list[TensorSpec | CarrySpec] = [*self.inputs, *self.outputs, *self.carry]
         return not (self.is_sequential and all(tensor.is_fixed for tensor in tensors))
 
     @cached_property

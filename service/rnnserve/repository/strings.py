@@ -29,7 +29,7 @@ def unpack(memory: bytes) -> list[str]:
 
 def pack(array: np.ndarray) -> bytes:
     """The elements of an array of text, row-major."""
-    pieces = []
+    pieces: list[bytes] = []
     for element in array.ravel():
         data = str(element).encode("utf-8")
         pieces += (LENGTH.pack(len(data)), data)

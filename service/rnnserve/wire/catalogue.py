@@ -1,7 +1,8 @@
 """Models as they are described to clients."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from rnnserve.engine.costs import Costs
 from rnnserve.engine.served import unknown_model
@@ -19,35 +20,50 @@ class Entry:
     fingerprint: str
     card_json: str
     tokenizer_json: str
-    costs: Costs
+    costs: Costs | None
+    """None where a run's cost depends on the shapes that messages bring."""
     max_stall_s: float
+
+
+class Shelf(Protocol):
+    """What there is to be described, as it stands now."""
+
+    def entries(self) -> Iterable[Entry]:
+        """Every version that takes new sessions, by name and version, ascending."""
+
+    def broken(self) -> Iterable[BrokenModel]:
+        """Every model that was found and can't be served."""
 
 
 class Catalogue:
     """Lists and describes. Read-only."""
 
-    def __init__(self, entries: Sequence[Entry], broken: Sequence[BrokenModel]) -> None:
-        self._entries = {entry.spec.name: entry for entry in entries}
-        self._broken = tuple(broken)
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
 
     def list(self) -> v1.ListModelsReply:
         """Every model that is ready, and those that could not be loaded, with the problem."""
         return v1.ListModelsReply(
-            models=map(_description, self._entries.values()),
+            models=map(_description, self._shelf.entries()),
             broken=(
                 v1.BrokenModel(model=broken.name, version=broken.version, problem=broken.problem)
-                for broken in self._broken
+                for broken in self._shelf.broken()
             ),
         )
 
     def describe(self, name: str, version: int) -> v1.ModelDescription:
         """One model whole, its tokenizer too. Raises Refusal (unknown_model)."""
-        entry = self._entries.get(name)
-        if entry is None or version not in (0, entry.spec.version):
+        entry = None
+        # The newest comes last.
+        for found in self._shelf.entries():
+            if found.spec.name == name and version in (0, found.spec.version):
+                entry = found
+        if entry is None:
             raise unknown_model(name, version)
         description = _description(entry)
         description.tokenizer_json = entry.tokenizer_json
-        description.costs.CopyFrom(_costs(entry))
+        if entry.costs is not None:
+            description.costs.CopyFrom(_costs(entry.costs, entry.max_stall_s))
         return description
 
 
@@ -65,8 +81,7 @@ def _description(entry: Entry) -> v1.ModelDescription:
     )
 
 
-def _costs(entry: Entry) -> v1.Costs:
-    costs = entry.costs
+def _costs(costs: Costs, max_stall_s: float) -> v1.Costs:
     longest_steps = max(cost.steps for cost in costs.grid)
     return v1.Costs(
         runs=(
@@ -78,6 +93,6 @@ def _costs(entry: Entry) -> v1.Costs:
         max_rows=costs.max_rows,
         alone_block_steps=costs.block_steps(1, longest_steps),
         full_block_steps=costs.block_steps(costs.max_rows, longest_steps),
-        max_stall_us=entry.max_stall_s * 1e6,
+        max_stall_us=max_stall_s * 1e6,
         max_block_us=costs.max_block_s * 1e6,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -29,7 +30,8 @@ tokens made meanwhile travel together. The first token goes at once."""
 class Generations:
     """The generations under way now."""
 
-    def __init__(self, engine: Engine, tokenizers: dict[str, Tokenizer]) -> None:
+    def __init__(self, engine: Engine, tokenizers: Mapping[Model, Tokenizer]) -> None:
+        """`tokenizers` of the models that have one; it may change."""
         self._engine = engine
         self._tokenizers = tokenizers
         self._open: set[Pieces] = set()
@@ -98,13 +100,13 @@ class Generations:
         """
         limits = self._engine.table.limits
         try:
-            async with asyncio.timeout(limits.idle_timeout_s):
+            async with asyncio.timeout(entry.idle_timeout_s):
                 await context.write(reply)
         except TimeoutError:
             raise Refusal(
                 Reason.SESSION_EXPIRED,
                 "the tokens were not read for too long",
-                limit=limits.idle_timeout_s,
+                limit=entry.idle_timeout_s,
             ) from None
         if 0.0 < limits.max_life_s <= self._engine.now_s() - entry.opened_s:
             raise Refusal(Reason.SESSION_TOO_OLD, "the session has reached its maximum life")
@@ -112,7 +114,8 @@ class Generations:
     def _model(self, request: v1.GenerateRequest) -> Model:
         if request.session_id:
             model = self._engine.session(request.session_id).model
-            if request.model and model is not self._engine.model(request.model, request.version):
+            named = (request.model or model.spec.name, request.version or model.spec.version)
+            if named != (model.spec.name, model.spec.version):
                 raise Refusal(
                     Reason.UNKNOWN_MODEL, f"the session is one of {model.spec.name}", field="model"
                 )
@@ -142,7 +145,7 @@ class Generations:
             discard()
 
     def _decoder(self, model: Model) -> Decoder | None:
-        tokenizer = self._tokenizers.get(model.spec.name)
+        tokenizer = self._tokenizers.get(model)
         return tokenizer.decoder() if tokenizer else None
 
     async def _prompt(self, model: Model, request: v1.GenerateRequest) -> np.ndarray:
@@ -174,7 +177,7 @@ class Generations:
         return np.array(ids, tensor.dtype)
 
     async def _encode(self, model: Model, text: str) -> list[int]:
-        tokenizer = self._tokenizers.get(model.spec.name)
+        tokenizer = self._tokenizers.get(model)
         if tokenizer is None:
             raise Refusal(
                 Reason.CANNOT_GENERATE,

@@ -127,7 +127,7 @@ class Operations:
             max_chunk_steps=session.max_chunk_steps,
             max_pending_chunks=session.max_pending_chunks,
             kept_replies=session.kept_replies,
-            idle_timeout_s=table.idle_timeout_s,
+            idle_timeout_s=entry.idle_timeout_s,
             max_life_s=table.max_life_s,
             max_frame_bytes=self._max_frame_bytes,
             max_frame_operations=MAX_FRAME_OPERATIONS,

@@ -79,7 +79,7 @@ SABOTAGE = {
     "two sessions of one id": (other_session, "is another one in its model"),
     "a closed session that is listed": (lambda busy: busy.answered.end(), "closed and still"),
     "carry bytes miscounted": (
-        lambda busy: setattr(busy.engine.table, "carry_bytes", 1),
+        lambda busy: setattr(busy.engine.table, "begun_bytes", 1),
         "carry bytes are counted",
     ),
     "waiting steps miscounted": (

@@ -1,0 +1,239 @@
+"""The models of this process: found on disk, loaded, ticked, replaced, and let go.
+
+A version that is replaced or unloaded takes no new sessions and goes on with those it has; when the
+last has ended, its ticker stops. A version that can't be loaded leaves the one that is served.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from rnnserve.engine.engine import Engine
+from rnnserve.engine.model import Model
+from rnnserve.engine.served import unknown_model
+from rnnserve.errors import ModelProblem, OperatorError, Reason, Refusal
+from rnnserve.ops.loading import Loaded, Loader
+from rnnserve.ops.metrics import Metrics
+from rnnserve.repository.tokenizer import Tokenizer
+from rnnserve.repository.tree import BrokenModel, model_names, wanted_versions
+from rnnserve.settings import ServeSettings
+from rnnserve.triton import model_config_pb2 as triton
+from rnnserve.wire.catalogue import Entry
+from rnnserve.wire.inference.repository import Indexed, State
+
+logger = logging.getLogger(__name__)
+
+
+UNLOADED = "unloaded"
+
+
+@dataclass(eq=False)
+class _Hosted:
+    loaded: Loaded
+    task: asyncio.Task[None] | None = None
+
+
+class Hosting:
+    """The one owner of which versions are loaded, and of their tickers' tasks."""
+
+    def __init__(self, settings: ServeSettings, loader: Loader, metrics: Metrics) -> None:
+        self._settings = settings
+        self._loader = loader
+        self._metrics = metrics
+        self._hosted: dict[Model, _Hosted] = {}
+        self._states: dict[str, dict[int, Indexed]] = {}
+        """What is told of every model that was found, by name and version."""
+        self._engine: Engine | None = None
+        self._lock = asyncio.Lock()
+        self.tokenizers: dict[Model, Tokenizer] = {}
+        self.failed: asyncio.Event = asyncio.Event()
+        """Set when a ticker has ended that must not; `raise_failure` then says why."""
+
+    def load_all(self) -> list[Model]:
+        """Load every version that the repository wants served; a broken one doesn't keep the others
+        from it.
+
+        Raises OperatorError when there is no repository or nothing in it can be served.
+        """
+        for name in model_names(self._settings.repository):
+            models, told = self._load_model(name)
+            self._note(name, told)
+            for loaded in models:
+                self._take(loaded)
+        if not self._hosted and not self._settings.model_control:
+            problems = "".join(f"\n  {broken.name}: {broken.problem}" for broken in self.broken())
+            raise OperatorError(
+                f"no model in {self._settings.repository} can be served"
+                f"{':' if problems else ''}{problems}\nPut one there with `rnnserve export`."
+            )
+        return list(self._hosted)
+
+    def start(self, engine: Engine) -> None:
+        """Tick every model from now on."""
+        self._engine = engine
+        for hosted in self._hosted.values():
+            self._tick(hosted)
+
+    async def stop(self) -> None:
+        """End every ticker; what still waits is answered."""
+        tasks = [hosted.task for hosted in self._hosted.values() if hosted.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def raise_failure(self) -> None:
+        """Raise what ended a ticker."""
+        for hosted in self._hosted.values():
+            if hosted.task is not None and hosted.task.done() and not hosted.task.cancelled():
+                hosted.task.result()
+
+    def retire(self) -> None:
+        """Let go of the versions that take no sessions and have none left."""
+        engine = self._running()
+        for model in engine.served.retiring:
+            if model.movers():
+                continue
+            engine.served.drop(model)
+            self.tokenizers.pop(model, None)
+            task = self._hosted.pop(model).task
+            if task is not None:
+                task.cancel()
+            logger.info("model %s/%d is gone", model.spec.name, model.spec.version)
+
+    # What clients are told, and may ask for.
+
+    def entries(self) -> Iterable[Entry]:
+        """Every version that takes new sessions, by name and version."""
+        served = self._running().served
+        for name in served.names():
+            for version in served.versions(name):
+                yield self._entry(served.find(name, version))
+
+    def broken(self) -> list[BrokenModel]:
+        """Every model that was found and can't be served."""
+        return [
+            BrokenModel(entry.name, entry.version, entry.reason)
+            for versions in self._states.values()
+            for entry in versions.values()
+            if entry.state is State.UNAVAILABLE and entry.reason != UNLOADED
+        ]
+
+    def index(self) -> Sequence[Indexed]:
+        """Every version that was found, whatever became of it."""
+        return [entry for name in sorted(self._states) for entry in self._states[name].values()]
+
+    def config(self, model: Model) -> triton.ModelConfig:
+        """The model's configuration as it stands in its file; the caller's own copy."""
+        copy = triton.ModelConfig()
+        copy.CopyFrom(self._hosted[model].loaded.found.config.message)
+        return copy
+
+    async def load(self, name: str) -> None:
+        """Load a model anew from disk. Raises Refusal: not_offered, unknown_model, and
+        model_not_ready where a version can't be loaded; what was served goes on then."""
+        self._check_control()
+        async with self._lock:
+            if name not in await asyncio.to_thread(model_names, self._settings.repository):
+                raise unknown_model(name, 0)
+            before = list(self._states.get(name, {}).values())
+            self._note(name, [replace(entry, state=State.LOADING) for entry in before])
+            try:
+                loaded, told = await asyncio.to_thread(self._load_model, name)
+            except BaseException:
+                self._note(name, before)
+                raise
+            self._note(name, told)
+            self._replace(name, loaded)
+        if problems := [broken for broken in self.broken() if broken.name == name]:
+            raise Refusal(
+                Reason.MODEL_NOT_READY,
+                "; ".join(f"version {broken.version}: {broken.problem}" for broken in problems),
+            )
+
+    async def unload(self, name: str) -> None:
+        """Let a model take no new sessions. Raises Refusal: not_offered, unknown_model."""
+        self._check_control()
+        async with self._lock:
+            served = self._running().served
+            if name not in self._states:
+                raise unknown_model(name, 0)
+            for version in served.versions(name):
+                served.withdraw(name, version)
+            versions = self._states[name]
+            self._note(name, [Indexed(name, v, State.UNAVAILABLE, UNLOADED) for v in versions])
+
+    def _check_control(self) -> None:
+        if not self._settings.model_control:
+            raise Refusal(
+                Reason.NOT_OFFERED,
+                "clients may not load and unload models here; --model-control lets them",
+            )
+
+    def _load_model(self, name: str) -> tuple[list[Loaded], list[Indexed]]:
+        """The versions of a model that can be loaded, and what is told of all of them."""
+        loaded, told = [], []
+        try:
+            versions = wanted_versions(self._settings.repository, name)
+        except (ModelProblem, OSError) as problem:
+            versions = []
+            told.append(_unavailable(name, 0, problem))
+        for version in versions:
+            try:
+                loaded.append(self._loader.load(name, version))
+                told.append(Indexed(name, version, State.READY, ""))
+            except ModelProblem as problem:
+                told.append(_unavailable(name, version, problem))
+        return loaded, told
+
+    def _replace(self, name: str, loaded: list[Loaded]) -> None:
+        served = self._running().served
+        for one in loaded:
+            self._tick(self._take(one))
+            served.add(one.model)
+        versions = {one.model.spec.version for one in loaded}
+        if not loaded:
+            return
+        for version in set(served.versions(name)) - versions:
+            served.withdraw(name, version)
+
+    def _take(self, loaded: Loaded) -> _Hosted:
+        model = loaded.model
+        hosted = self._hosted[model] = _Hosted(loaded)
+        if loaded.found.tokenizer is not None:
+            self.tokenizers[model] = loaded.found.tokenizer
+        self._metrics.expect(model.spec.name)
+        return hosted
+
+    def _tick(self, hosted: _Hosted) -> None:
+        hosted.task = asyncio.create_task(hosted.loaded.ticker.run(hosted.loaded.model))
+        hosted.task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.failed.set()
+
+    def _note(self, name: str, told: list[Indexed]) -> None:
+        self._states[name] = {entry.version: entry for entry in told}
+
+    def _entry(self, model: Model) -> Entry:
+        found = self._hosted[model].loaded.found
+        return Entry(
+            found.spec,
+            found.fingerprint,
+            found.card_json,
+            found.tokenizer.json if found.tokenizer else "",
+            model.costs,
+            self._settings.max_stall_ms / 1e3,
+        )
+
+    def _running(self) -> Engine:
+        assert self._engine is not None, "hosting begins with start()"
+        return self._engine
+
+
+def _unavailable(name: str, version: int, problem: Exception) -> Indexed:
+    logger.error("model %s is not served: %s", name, problem, exc_info=problem.__cause__)
+    known = isinstance(problem, ModelProblem)
+    text = str(problem) if known else "it could not be read; the log says why"
+    return Indexed(name, version, State.UNAVAILABLE, text)
