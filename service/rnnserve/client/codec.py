@@ -10,13 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnnserve.client.errors import BadInput
 from rnnserve.errors import Reason
+from rnnserve.repository import strings
 from rnnserve.repository.dtypes import numpy_dtype
+from rnnserve.repository.spec import fits
 from rnnserve.v1 import rnnserve_pb2 as pb
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input, an output or a carry of a model; `shape` is that of one step, without T."""
+    """An input, an output or a carry of a model; `shape` is that of one step, without T. A
+    dimension of -1 is for each step to say."""
 
     name: str
     dtype: np.dtype[Any]
@@ -28,6 +31,10 @@ class Tensor:
     def step_bytes(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
+    @property
+    def is_text(self) -> bool:
+        return self.dtype.kind == "O"
+
     def __str__(self) -> str:
         return f"{self.name} {self.dtype.name}[{', '.join(map(str, self.shape))}]"
 
@@ -37,6 +44,8 @@ class Encoded(NamedTuple):
 
     inputs: Sequence[bytes]
     steps: int
+    shapes: Sequence[tuple[int, ...]] = ()
+    """Of a step that brings them, one an input."""
 
 
 def read_tensor(message: pb.Tensor) -> Tensor:
@@ -58,13 +67,7 @@ def encode(values: Sequence[ArrayLike], tensors: Sequence[Tensor]) -> Encoded:
 
     Raises BadInput: wrong_input_count, wrong_dtype, wrong_size or empty_chunk.
     """
-    if len(values) != len(tensors):
-        names = ", ".join(tensor.name for tensor in tensors)
-        raise BadInput(
-            Reason.WRONG_INPUT_COUNT,
-            f"the model takes {len(tensors)} inputs ({names}), {len(values)} were given",
-            expected=len(tensors),
-        )
+    _check_count(values, tensors)
     inputs, steps = [], 0
     for value, tensor in zip(values, tensors, strict=True):
         array = _chunk(converted(value, tensor, "input"), tensor)
@@ -95,6 +98,53 @@ def decode(data: Sequence[bytes], tensors: Sequence[Tensor], steps: int) -> list
     return arrays
 
 
+def encode_shaped(values: Sequence[ArrayLike], tensors: Sequence[Tensor]) -> Encoded:
+    """One step that brings its shapes: an array a tensor, each of the tensor's shape with any
+    length where that says -1.
+
+    Raises BadInput: wrong_input_count, wrong_dtype or wrong_shape.
+    """
+    _check_count(values, tensors)
+    inputs, shapes = [], []
+    for value, tensor in zip(values, tensors, strict=True):
+        array = converted(value, tensor, "input")
+        if not fits(array.shape, tensor.shape):
+            raise BadInput(
+                Reason.WRONG_SHAPE,
+                f"input {tensor.name!r} has shape {array.shape}, expected {tensor.shape}",
+                expected=str(tensor.shape),
+            )
+        inputs.append(strings.pack(array) if tensor.is_text else array.tobytes())
+        shapes.append(array.shape)
+    return Encoded(inputs, 1, shapes)
+
+
+def decode_shaped(
+    data: Sequence[bytes], tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]
+) -> list[NDArray[Any]]:
+    """The arrays of such a step's answer, each of its own shape, writable and the caller's own.
+
+    Raises ValueError when the lengths aren't those of the shapes.
+    """
+    arrays: list[NDArray[Any]] = []
+    for entry, tensor, shape in zip(data, tensors, shapes, strict=True):
+        if tensor.is_text:
+            arrays.append(strings.as_array(strings.unpack(entry), shape))
+        else:
+            arrays.append(np.frombuffer(bytearray(entry), tensor.dtype).reshape(shape))
+    return arrays
+
+
+def _check_count(values: Sequence[ArrayLike], tensors: Sequence[Tensor]) -> None:
+    if len(values) != len(tensors):
+        names = ", ".join(tensor.name for tensor in tensors)
+        raise BadInput(
+            Reason.WRONG_INPUT_COUNT,
+            f"the model takes {len(tensors)} inputs ({names}), {len(values)} were given",
+            expected=len(tensors),
+        )
+
+
 def converted(value: ArrayLike, tensor: Tensor, kind: str) -> NDArray[Any]:
     """`value` in the tensor's dtype, or BadInput where that could change a number.
 
@@ -103,6 +153,8 @@ def converted(value: ArrayLike, tensor: Tensor, kind: str) -> NDArray[Any]:
     # The common case first: what is right already is only looked at.
     if type(value) is np.ndarray and value.dtype == tensor.dtype:
         return value
+    if tensor.is_text:
+        return np.asarray(value, object)
     from_python = isinstance(value, int | float | list | tuple)
     try:
         array = np.asarray(value)

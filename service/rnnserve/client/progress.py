@@ -8,7 +8,15 @@ from typing import Any, NamedTuple, Self
 from numpy.typing import ArrayLike
 
 from rnnserve.client.carry import Carry, initial_carry
-from rnnserve.client.codec import Encoded, Tensor, decode, encode, read_tensor
+from rnnserve.client.codec import (
+    Encoded,
+    Tensor,
+    decode,
+    decode_shaped,
+    encode,
+    encode_shaped,
+    read_tensor,
+)
 from rnnserve.client.errors import BadInput, ServerError
 from rnnserve.client.facts import Limits, read_limits
 from rnnserve.client.frames import fitting
@@ -46,6 +54,8 @@ class Origin:
     outputs: tuple[Tensor, ...]
     carry: tuple[Tensor, ...]
     limits: Limits
+    is_shaped: bool = False
+    """Whether each step brings its shapes, and is one step."""
 
 
 class Progress:
@@ -75,6 +85,7 @@ class Progress:
             outputs=tuple(map(read_tensor, opened.outputs)),
             carry=tuple(map(read_tensor, opened.carry)),
             limits=read_limits(opened.limits),
+            is_shaped=opened.shaped,
         )
         return cls(opened.session_id, opened.index, origin)
 
@@ -85,7 +96,8 @@ class Progress:
 
     def encode(self, arrays: Sequence[ArrayLike]) -> Encoded:
         """The chunk as bytes; raises BadInput and leaves everything as it was."""
-        encoded = encode(arrays, self.origin.inputs)
+        shaped = self.origin.is_shaped
+        encoded = (encode_shaped if shaped else encode)(arrays, self.origin.inputs)
         limit = self.origin.limits.max_frame_bytes
         size = sum(map(len, encoded.inputs)) + len(self.id) + STEP_OVERHEAD_BYTES
         # A frame over the limit would end the stream for every session on it.
@@ -106,6 +118,8 @@ class Progress:
         step.session_id = self.id
         step.index = self.index
         step.inputs.extend(encoded.inputs)
+        if encoded.shapes:
+            step.shapes.extend([pb.Shape(dims=shape) for shape in encoded.shapes])
         if timeout_us:
             step.timeout_us = timeout_us
         chunk = Chunk(operation, self.index, encoded.steps, self._attempt)
@@ -122,7 +136,12 @@ class Progress:
         """The chunk's outputs; raises ServerError where they aren't what they should be."""
         tensors = self.origin.outputs
         try:
-            outputs = decode(event.stepped.outputs, tensors, chunk.steps)
+            stepped = event.stepped
+            if self.origin.is_shaped:
+                shapes = [tuple(shape.dims) for shape in stepped.shapes]
+                outputs = decode_shaped(stepped.outputs, tensors, shapes)
+            else:
+                outputs = decode(stepped.outputs, tensors, chunk.steps)
         except ValueError as error:
             raise ServerError(
                 Reason.INTERNAL, f"the answer is not what the server announced: {error}"

@@ -54,6 +54,10 @@ class _DataTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataType.Val
     FP16: _DataType.ValueType  # 10
     FP32: _DataType.ValueType  # 11
     FP64: _DataType.ValueType  # 12
+    STRING: _DataType.ValueType  # 13
+    """Text: each element its length as a little-endian uint32, and its bytes in
+    UTF-8.
+    """
 
 class DataType(_DataType, metaclass=_DataTypeEnumTypeWrapper):
     """Values are those of Triton's model configuration."""
@@ -71,6 +75,10 @@ INT64: DataType.ValueType  # 9
 FP16: DataType.ValueType  # 10
 FP32: DataType.ValueType  # 11
 FP64: DataType.ValueType  # 12
+STRING: DataType.ValueType  # 13
+"""Text: each element its length as a little-endian uint32, and its bytes in
+UTF-8.
+"""
 Global___DataType: _TypeAlias = DataType  # noqa: Y015
 
 @_typing.final
@@ -343,10 +351,13 @@ class Opened(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     CARRY_FIELD_NUMBER: _builtins.int
+    SHAPED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     version: _builtins.int
     index: _builtins.int
     """The index of the next step: 0, or where an imported session stood."""
+    shaped: _builtins.bool
+    """Whether each step brings its shapes: it is then one step, whatever its size."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tensor]:
         """The order in which a step carries its tensors."""
@@ -357,7 +368,9 @@ class Opened(_message.Message):
     def limits(self) -> Global___Limits: ...
     @_builtins.property
     def carry(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tensor]:
-        """What an initial carry has to be."""
+        """What an initial carry has to be. Inputs that a session sets once are in it
+        too.
+        """
 
     def __init__(
         self,
@@ -369,10 +382,11 @@ class Opened(_message.Message):
         limits: Global___Limits | None = ...,
         index: _builtins.int = ...,
         carry: _abc.Iterable[Global___Tensor] | None = ...,
+        shaped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["carry", b"carry", "index", b"index", "inputs", b"inputs", "limits", b"limits", "outputs", b"outputs", "session_id", b"session_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carry", b"carry", "index", b"index", "inputs", b"inputs", "limits", b"limits", "outputs", b"outputs", "session_id", b"session_id", "shaped", b"shaped", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -389,6 +403,7 @@ class Step(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     DATA_TYPES_FIELD_NUMBER: _builtins.int
     TIMEOUT_US_FIELD_NUMBER: _builtins.int
+    SHAPES_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     index: _builtins.int
     """The time index of the chunk's first step: 0 at first, then the number of
@@ -410,6 +425,12 @@ class Step(_message.Message):
     def data_types(self) -> _containers.RepeatedScalarFieldContainer[Global___DataType.ValueType]:
         """What the client believes the inputs' types to be. Compared when given."""
 
+    @_builtins.property
+    def shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shape]:
+        """Where Opened says `shaped`: one entry an input. May be left out where no
+        input has more than one free dimension: it follows from the length.
+        """
+
     def __init__(
         self,
         *,
@@ -418,14 +439,35 @@ class Step(_message.Message):
         inputs: _abc.Iterable[_builtins.bytes] | None = ...,
         data_types: _abc.Iterable[Global___DataType.ValueType] | None = ...,
         timeout_us: _builtins.int = ...,
+        shapes: _abc.Iterable[Global___Shape] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_types", b"data_types", "index", b"index", "inputs", b"inputs", "session_id", b"session_id", "timeout_us", b"timeout_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_types", b"data_types", "index", b"index", "inputs", b"inputs", "session_id", b"session_id", "shapes", b"shapes", "timeout_us", b"timeout_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Step: _TypeAlias = Step  # noqa: Y015
+
+@_typing.final
+class Shape(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dims(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        dims: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dims", b"dims"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shape: _TypeAlias = Shape  # noqa: Y015
 
 @_typing.final
 class Stepped(_message.Message):
@@ -433,20 +475,26 @@ class Stepped(_message.Message):
 
     INDEX_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    SHAPES_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """One entry an output, encoded as the inputs are."""
+
+    @_builtins.property
+    def shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shape]:
+        """Where Opened says `shaped`: one entry an output."""
 
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
         outputs: _abc.Iterable[_builtins.bytes] | None = ...,
+        shapes: _abc.Iterable[Global___Shape] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "outputs", b"outputs", "shapes", b"shapes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -693,7 +741,7 @@ class Tensor(_message.Message):
     high: _builtins.int
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The shape of one step, without rows and time."""
+        """The shape of one step, without rows and time. -1: each step says."""
 
     def __init__(
         self,
@@ -1092,6 +1140,7 @@ class ModelDescription(_message.Message):
     CARD_JSON_FIELD_NUMBER: _builtins.int
     TOKENIZER_JSON_FIELD_NUMBER: _builtins.int
     COSTS_FIELD_NUMBER: _builtins.int
+    SHAPED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.int
     carry_bytes: _builtins.int
@@ -1105,6 +1154,8 @@ class ModelDescription(_message.Message):
     """The tokenizer as a tokenizer.json, for clients that encode text themselves;
     only in the answer of DescribeModel.
     """
+    shaped: _builtins.bool
+    """Whether each step brings its shapes."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tensor]: ...
     @_builtins.property
@@ -1117,6 +1168,7 @@ class ModelDescription(_message.Message):
     def costs(self) -> Global___Costs:
         """What the model costs on this server, measured when it was loaded; only in
         the answer of DescribeModel.
+        Absent where it depends on the shapes that steps bring.
         """
 
     def __init__(
@@ -1133,10 +1185,11 @@ class ModelDescription(_message.Message):
         card_json: _builtins.str = ...,
         tokenizer_json: _builtins.str = ...,
         costs: Global___Costs | None = ...,
+        shaped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["card_json", b"card_json", "carry", b"carry", "carry_bytes", b"carry_bytes", "costs", b"costs", "fingerprint", b"fingerprint", "has_tokenizer", b"has_tokenizer", "inputs", b"inputs", "model", b"model", "outputs", b"outputs", "tokenizer_json", b"tokenizer_json", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card_json", b"card_json", "carry", b"carry", "carry_bytes", b"carry_bytes", "costs", b"costs", "fingerprint", b"fingerprint", "has_tokenizer", b"has_tokenizer", "inputs", b"inputs", "model", b"model", "outputs", b"outputs", "shaped", b"shaped", "tokenizer_json", b"tokenizer_json", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Protocol
 
 from rnnserve.engine.chunk import Memory
+from rnnserve.repository.spec import Shape
 from rnnserve.v1 import rnnserve_pb2 as v1
 
 MAX_EVENTS_BYTES = 1 << 20
@@ -17,8 +18,16 @@ EVENT_BYTES = 64
 class Answers(Protocol):
     """Where the operations of a frame leave their answers, one each."""
 
-    def stepped(self, place: int, operation_id: int, index: int, outputs: Memory) -> None:
-        """The answer to a step, at this place of its frame."""
+    def stepped(
+        self,
+        place: int,
+        operation_id: int,
+        index: int,
+        outputs: Memory,
+        shapes: tuple[Shape, ...] | None = None,
+    ) -> None:
+        """The answer to a step, at this place of its frame; `shapes` of its outputs where they
+        aren't the model's."""
 
     def put(self, place: int, event: v1.Event) -> None:
         """Any other answer."""
@@ -75,12 +84,21 @@ class StreamAnswers:
         """So many more answers will be filled."""
         self._promised += count
 
-    def stepped(self, place: int, operation_id: int, index: int, outputs: Memory) -> None:
+    def stepped(
+        self,
+        place: int,
+        operation_id: int,
+        index: int,
+        outputs: Memory,
+        shapes: tuple[Shape, ...] | None = None,
+    ) -> None:
         event = self._add()
         event.id = operation_id
         stepped = event.stepped
         stepped.index = index
         stepped.outputs.extend(outputs)
+        if shapes is not None:
+            stepped.shapes.extend([v1.Shape(dims=shape) for shape in shapes])
         for memory in outputs:
             self._frame_bytes += len(memory)
         self._frame_bytes += EVENT_BYTES
@@ -163,8 +181,17 @@ class ExchangeAnswers:
         if not count:
             self._complete.set()
 
-    def stepped(self, place: int, operation_id: int, index: int, outputs: Memory) -> None:
-        stepped = v1.Stepped(index=index, outputs=outputs)
+    def stepped(
+        self,
+        place: int,
+        operation_id: int,
+        index: int,
+        outputs: Memory,
+        shapes: tuple[Shape, ...] | None = None,
+    ) -> None:
+        stepped = v1.Stepped(
+            index=index, outputs=outputs, shapes=[v1.Shape(dims=shape) for shape in shapes or ()]
+        )
         self.put(place, v1.Event(id=operation_id, stepped=stepped))
 
     def put(self, place: int, event: v1.Event) -> None:

@@ -78,6 +78,7 @@ def _description(entry: Entry) -> v1.ModelDescription:
         has_tokenizer=bool(entry.tokenizer_json),
         fingerprint=entry.fingerprint,
         card_json=entry.card_json,
+        shaped=entry.spec.is_shaped,
     )
 
 

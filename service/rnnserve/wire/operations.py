@@ -14,6 +14,7 @@ from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.spec import ModelSpec
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.answers import Answers
+from rnnserve.wire.shapes import shapes_of
 from rnnserve.wire.status import internal, status_of
 from rnnserve.wire.tensors import carry_message, check, tensor_message
 
@@ -65,13 +66,18 @@ class Operations:
                     step = operation.step
                     entry = session(step.session_id, now_s)
                     model = entry.model
+                    shapes = None
+                    if model.spec.is_shaped:
+                        shapes = shapes_of(model.spec, step)
+                        self._engine.check_growth(model)
                     model.submit(
                         entry.session,
                         step.index,
-                        check(model.spec, step),
+                        check(model.spec, step) if shapes is None else tuple(step.inputs),
                         partial(self._stepped, operation.id, answers, place),
                         now_s,
                         min(timeout_s, step.timeout_us / 1e6) if step.timeout_us else timeout_s,
+                        shapes=shapes,
                     )
                 elif kind is None:
                     raise Refusal(Reason.MISSING_FIELD, "an operation without a kind", field="kind")
@@ -92,7 +98,7 @@ class Operations:
             self._refused(operation_id, answers, place, outcome)
             return
         assert outcome.answer is not None
-        answers.stepped(place, operation_id, outcome.index, outcome.answer)
+        answers.stepped(place, operation_id, outcome.index, outcome.answer, outcome.answer_shapes)
 
     def _open(self, operation: v1.Operation, answers: Answers, place: int) -> None:
         model = self._engine.model(operation.open.model, operation.open.version)
@@ -115,6 +121,7 @@ class Operations:
                 carry=map(carry_message, spec.carry),
                 limits=self._limits(entry),
                 index=session.steps,
+                shaped=spec.is_shaped,
             )
         except Exception:
             self._engine.discard(session.id)

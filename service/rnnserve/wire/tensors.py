@@ -17,7 +17,7 @@ def check(spec: ModelSpec, step: v1.Step) -> Memory:
     """
     given, token, types = step.inputs, spec.token, step.data_types
     if types and list(types) != spec.input_types:
-        raise _wrong_types(spec)
+        raise wrong_types(spec)
     # The common case first, in a fifth of the time: one token.
     if token is not None and len(given) == 1:
         memory = given[0]
@@ -27,17 +27,13 @@ def check(spec: ModelSpec, step: v1.Step) -> Memory:
                 return (memory,)
     inputs = tuple(given)
     if len(inputs) != len(spec.inputs):
-        raise Refusal(
-            Reason.WRONG_INPUT_COUNT,
-            f"{len(inputs)} inputs; {spec.name} takes {[tensor.name for tensor in spec.inputs]}",
-            expected=len(spec.inputs),
-        )
-    steps = len(inputs[0]) // spec.inputs[0].step_bytes
+        raise wrong_count(spec, len(inputs))
+    steps = len(inputs[0]) // max(1, spec.inputs[0].step_bytes)
     for tensor, memory in zip(spec.inputs, inputs, strict=True):
         if len(memory) != steps * tensor.step_bytes:
             raise _wrong_size(spec, tensor, len(memory), steps)
         if tensor.low is not None or tensor.dtype.kind == "b":
-            _check_values(tensor, memory)
+            check_values(tensor, memory)
     if steps == 0:
         raise Refusal(Reason.EMPTY_CHUNK, "a chunk needs at least one step")
     return inputs
@@ -55,15 +51,23 @@ def tensor_message(tensor: TensorSpec) -> v1.Tensor:
 
 
 def carry_message(entry: CarrySpec) -> v1.Tensor:
-    """A carry entry as it is described to clients."""
+    """A carry entry as a session begins with it."""
     return v1.Tensor(
         name=entry.input_name,
         data_type=v1.DataType.ValueType(dtype_number(entry.dtype)),
-        shape=entry.shape,
+        shape=entry.begins_as,
     )
 
 
-def _wrong_types(spec: ModelSpec) -> Refusal:
+def wrong_count(spec: ModelSpec, count: int) -> Refusal:
+    return Refusal(
+        Reason.WRONG_INPUT_COUNT,
+        f"{count} inputs; {spec.name} takes {[tensor.name for tensor in spec.inputs]}",
+        expected=len(spec.inputs),
+    )
+
+
+def wrong_types(spec: ModelSpec) -> Refusal:
     wanted = {
         tensor.name: v1.DataType.Name(v1.DataType.ValueType(number))
         for tensor, number in zip(spec.inputs, spec.input_types, strict=True)
@@ -88,7 +92,7 @@ def _wrong_size(spec: ModelSpec, tensor: TensorSpec, size_bytes: int, steps: int
     )
 
 
-def _check_values(tensor: TensorSpec, memory: bytes) -> None:
+def check_values(tensor: TensorSpec, memory: bytes) -> None:
     """Refuse (value_out_of_range) what the graph would fail on."""
     if tensor.dtype.kind == "b":
         low, high = 0, 2
