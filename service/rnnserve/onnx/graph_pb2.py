@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rnnserve/onnx/graph.proto\x12\rrnnserve.onnx\"\x9e\x01\n\x05Model\x12\x12\n\nir_version\x18\x01 \x01(\x03\x12#\n\x05graph\x18\x07 \x01(\x0b\x32\x14.rnnserve.onnx.Graph\x12\x30\n\x0copset_import\x18\x08 \x03(\x0b\x32\x1a.rnnserve.onnx.OperatorSet\x12*\n\tfunctions\x18\x19 \x03(\x0b\x32\x17.rnnserve.onnx.Function\".\n\x0bOperatorSet\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\x8f\x01\n\x05Graph\x12!\n\x04node\x18\x01 \x03(\x0b\x32\x13.rnnserve.onnx.Node\x12*\n\x0binitializer\x18\x05 \x03(\x0b\x32\x15.rnnserve.onnx.Tensor\x12\x37\n\x12sparse_initializer\x18\x0f \x03(\x0b\x32\x1b.rnnserve.onnx.SparseTensor\"=\n\x08\x46unction\x12\x0e\n\x06\x64omain\x18\n \x01(\t\x12!\n\x04node\x18\x07 \x03(\x0b\x32\x13.rnnserve.onnx.Node\"T\n\x04Node\x12\x0f\n\x07op_type\x18\x04 \x01(\t\x12+\n\tattribute\x18\x05 \x03(\x0b\x32\x18.rnnserve.onnx.Attribute\x12\x0e\n\x06\x64omain\x18\x07 \x01(\t\"\x9c\x01\n\tAttribute\x12 \n\x01t\x18\x05 \x01(\x0b\x32\x15.rnnserve.onnx.Tensor\x12\x1f\n\x01g\x18\x06 \x01(\x0b\x32\x14.rnnserve.onnx.Graph\x12&\n\x07tensors\x18\n \x03(\x0b\x32\x15.rnnserve.onnx.Tensor\x12$\n\x06graphs\x18\x0b \x03(\x0b\x32\x14.rnnserve.onnx.Graph\"\x82\x01\n\x06Tensor\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x35\n\rdata_location\x18\x0e \x01(\x0e\x32\x1e.rnnserve.onnx.Tensor.Location\"%\n\x08Location\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x0c\n\x08\x45XTERNAL\x10\x01\"]\n\x0cSparseTensor\x12%\n\x06values\x18\x01 \x01(\x0b\x32\x15.rnnserve.onnx.Tensor\x12&\n\x07indices\x18\x02 \x01(\x0b\x32\x15.rnnserve.onnx.Tensor')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rnnserve/onnx/graph.proto\x12\rrnnserve.onnx\"\x9e\x01\n\x05Model\x12\x12\n\nir_version\x18\x01 \x01(\x03\x12#\n\x05graph\x18\x07 \x01(\x0b\x32\x14.rnnserve.onnx.Graph\x12\x30\n\x0copset_import\x18\x08 \x03(\x0b\x32\x1a.rnnserve.onnx.OperatorSet\x12*\n\tfunctions\x18\x19 \x03(\x0b\x32\x17.rnnserve.onnx.Function\".\n\x0bOperatorSet\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xda\x01\n\x05Graph\x12!\n\x04node\x18\x01 \x03(\x0b\x32\x13.rnnserve.onnx.Node\x12*\n\x0binitializer\x18\x05 \x03(\x0b\x32\x15.rnnserve.onnx.Tensor\x12#\n\x05input\x18\x0b \x03(\x0b\x32\x14.rnnserve.onnx.Value\x12$\n\x06output\x18\x0c \x03(\x0b\x32\x14.rnnserve.onnx.Value\x12\x37\n\x12sparse_initializer\x18\x0f \x03(\x0b\x32\x1b.rnnserve.onnx.SparseTensor\"8\n\x05Value\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04type\x18\x02 \x01(\x0b\x32\x13.rnnserve.onnx.Type\"6\n\x04Type\x12.\n\x0btensor_type\x18\x01 \x01(\x0b\x32\x19.rnnserve.onnx.TensorType\"I\n\nTensorType\x12\x11\n\telem_type\x18\x01 \x01(\x05\x12(\n\x05shape\x18\x02 \x01(\x0b\x32\x19.rnnserve.onnx.Dimensions\"3\n\nDimensions\x12%\n\x03\x64im\x18\x01 \x03(\x0b\x32\x18.rnnserve.onnx.Dimension\"1\n\tDimension\x12\x11\n\tdim_value\x18\x01 \x01(\x03\x12\x11\n\tdim_param\x18\x02 \x01(\t\"=\n\x08\x46unction\x12\x0e\n\x06\x64omain\x18\n \x01(\t\x12!\n\x04node\x18\x07 \x03(\x0b\x32\x13.rnnserve.onnx.Node\"T\n\x04Node\x12\x0f\n\x07op_type\x18\x04 \x01(\t\x12+\n\tattribute\x18\x05 \x03(\x0b\x32\x18.rnnserve.onnx.Attribute\x12\x0e\n\x06\x64omain\x18\x07 \x01(\t\"\x9c\x01\n\tAttribute\x12 \n\x01t\x18\x05 \x01(\x0b\x32\x15.rnnserve.onnx.Tensor\x12\x1f\n\x01g\x18\x06 \x01(\x0b\x32\x14.rnnserve.onnx.Graph\x12&\n\x07tensors\x18\n \x03(\x0b\x32\x15.rnnserve.onnx.Tensor\x12$\n\x06graphs\x18\x0b \x03(\x0b\x32\x14.rnnserve.onnx.Graph\"\x82\x01\n\x06Tensor\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x35\n\rdata_location\x18\x0e \x01(\x0e\x32\x1e.rnnserve.onnx.Tensor.Location\"%\n\x08Location\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x0c\n\x08\x45XTERNAL\x10\x01\"]\n\x0cSparseTensor\x12%\n\x06values\x18\x01 \x01(\x0b\x32\x15.rnnserve.onnx.Tensor\x12&\n\x07indices\x18\x02 \x01(\x0b\x32\x15.rnnserve.onnx.Tensor')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATORSET']._serialized_start=205
   _globals['_OPERATORSET']._serialized_end=251
   _globals['_GRAPH']._serialized_start=254
-  _globals['_GRAPH']._serialized_end=397
-  _globals['_FUNCTION']._serialized_start=399
-  _globals['_FUNCTION']._serialized_end=460
-  _globals['_NODE']._serialized_start=462
-  _globals['_NODE']._serialized_end=546
-  _globals['_ATTRIBUTE']._serialized_start=549
-  _globals['_ATTRIBUTE']._serialized_end=705
-  _globals['_TENSOR']._serialized_start=708
-  _globals['_TENSOR']._serialized_end=838
-  _globals['_TENSOR_LOCATION']._serialized_start=801
-  _globals['_TENSOR_LOCATION']._serialized_end=838
-  _globals['_SPARSETENSOR']._serialized_start=840
-  _globals['_SPARSETENSOR']._serialized_end=933
+  _globals['_GRAPH']._serialized_end=472
+  _globals['_VALUE']._serialized_start=474
+  _globals['_VALUE']._serialized_end=530
+  _globals['_TYPE']._serialized_start=532
+  _globals['_TYPE']._serialized_end=586
+  _globals['_TENSORTYPE']._serialized_start=588
+  _globals['_TENSORTYPE']._serialized_end=661
+  _globals['_DIMENSIONS']._serialized_start=663
+  _globals['_DIMENSIONS']._serialized_end=714
+  _globals['_DIMENSION']._serialized_start=716
+  _globals['_DIMENSION']._serialized_end=765
+  _globals['_FUNCTION']._serialized_start=767
+  _globals['_FUNCTION']._serialized_end=828
+  _globals['_NODE']._serialized_start=830
+  _globals['_NODE']._serialized_end=914
+  _globals['_ATTRIBUTE']._serialized_start=917
+  _globals['_ATTRIBUTE']._serialized_end=1073
+  _globals['_TENSOR']._serialized_start=1076
+  _globals['_TENSOR']._serialized_end=1206
+  _globals['_TENSOR_LOCATION']._serialized_start=1169
+  _globals['_TENSOR_LOCATION']._serialized_end=1206
+  _globals['_SPARSETENSOR']._serialized_start=1208
+  _globals['_SPARSETENSOR']._serialized_end=1301
 # @@protoc_insertion_point(module_scope)

@@ -81,11 +81,17 @@ class Graph(_message.Message):
 
     NODE_FIELD_NUMBER: _builtins.int
     INITIALIZER_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
     SPARSE_INITIALIZER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def node(self) -> _containers.RepeatedCompositeFieldContainer[Global___Node]: ...
     @_builtins.property
     def initializer(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tensor]: ...
+    @_builtins.property
+    def input(self) -> _containers.RepeatedCompositeFieldContainer[Global___Value]: ...
+    @_builtins.property
+    def output(self) -> _containers.RepeatedCompositeFieldContainer[Global___Value]: ...
     @_builtins.property
     def sparse_initializer(self) -> _containers.RepeatedCompositeFieldContainer[Global___SparseTensor]: ...
     def __init__(
@@ -93,15 +99,127 @@ class Graph(_message.Message):
         *,
         node: _abc.Iterable[Global___Node] | None = ...,
         initializer: _abc.Iterable[Global___Tensor] | None = ...,
+        input: _abc.Iterable[Global___Value] | None = ...,
+        output: _abc.Iterable[Global___Value] | None = ...,
         sparse_initializer: _abc.Iterable[Global___SparseTensor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["initializer", b"initializer", "node", b"node", "sparse_initializer", b"sparse_initializer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["initializer", b"initializer", "input", b"input", "node", b"node", "output", b"output", "sparse_initializer", b"sparse_initializer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Graph: _TypeAlias = Graph  # noqa: Y015
+
+@_typing.final
+class Value(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def type(self) -> Global___Type: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        type: Global___Type | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Value: _TypeAlias = Value  # noqa: Y015
+
+@_typing.final
+class Type(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENSOR_TYPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tensor_type(self) -> Global___TensorType:
+        """Only tensors are served."""
+
+    def __init__(
+        self,
+        *,
+        tensor_type: Global___TensorType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tensor_type", b"tensor_type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tensor_type", b"tensor_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Type: _TypeAlias = Type  # noqa: Y015
+
+@_typing.final
+class TensorType(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ELEM_TYPE_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    elem_type: _builtins.int
+    @_builtins.property
+    def shape(self) -> Global___Dimensions: ...
+    def __init__(
+        self,
+        *,
+        elem_type: _builtins.int | None = ...,
+        shape: Global___Dimensions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["elem_type", b"elem_type", "shape", b"shape"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elem_type", b"elem_type", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TensorType: _TypeAlias = TensorType  # noqa: Y015
+
+@_typing.final
+class Dimensions(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dim(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dimension]: ...
+    def __init__(
+        self,
+        *,
+        dim: _abc.Iterable[Global___Dimension] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dim", b"dim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Dimensions: _TypeAlias = Dimensions  # noqa: Y015
+
+@_typing.final
+class Dimension(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIM_VALUE_FIELD_NUMBER: _builtins.int
+    DIM_PARAM_FIELD_NUMBER: _builtins.int
+    dim_value: _builtins.int
+    dim_param: _builtins.str
+    def __init__(
+        self,
+        *,
+        dim_value: _builtins.int | None = ...,
+        dim_param: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dim_param", b"dim_param", "dim_value", b"dim_value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dim_param", b"dim_param", "dim_value", b"dim_value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Dimension: _TypeAlias = Dimension  # noqa: Y015
 
 @_typing.final
 class Function(_message.Message):

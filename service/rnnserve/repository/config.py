@@ -27,8 +27,6 @@ from rnnserve.repository.limits import BACKEND, notes_on, refuse_unserved
 from rnnserve.repository.spec import FREE, CarrySpec, ModelSpec, Shape, TensorSpec
 from rnnserve.triton import model_config_pb2 as triton
 
-GRAPH = "model.onnx"
-
 
 @dataclass(frozen=True)
 class Config:
@@ -38,7 +36,6 @@ class Config:
     """With version 0: all versions share it."""
     message: triton.ModelConfig
     """As it stands in the file, with the name filled in."""
-    graph_name: str
     notes: tuple[str, ...]
     """What was read and changes no answer here, in words."""
 
@@ -49,10 +46,16 @@ def parse_config(text: str, name: str, version: int) -> ModelSpec:
 
 
 def read_config(text: str, name: str, read_initial: ReadInitial) -> Config:
-    """Read the text of a `config.pbtxt` that lies in the folder `name`.
+    """Read and understand the text of a whole `config.pbtxt` that lies in the folder `name`.
 
     Raises ModelProblem: not the text format, an unknown field, or a value that can't be served.
     """
+    return understand(read_message(text, name), read_initial)
+
+
+def read_message(text: str, name: str) -> triton.ModelConfig:
+    """The text of a `config.pbtxt` as a message. Raises ModelProblem: not the text format, an
+    unknown field, or the name of another folder."""
     config = triton.ModelConfig()
     try:
         text_format.Parse(text, config)
@@ -61,6 +64,11 @@ def read_config(text: str, name: str, read_initial: ReadInitial) -> Config:
     if config.name and config.name != name:
         raise ModelProblem(f"config.pbtxt: name is {config.name!r}, the folder is {name!r}")
     config.name = name
+    return config
+
+
+def understand(config: triton.ModelConfig, read_initial: ReadInitial) -> Config:
+    """What a whole configuration means. Raises ModelProblem where that can't be served."""
     refuse_unserved(config)
     if config.max_batch_size < 0:
         raise ModelProblem("config.pbtxt: max_batch_size must be 0 or more")
@@ -69,7 +77,7 @@ def read_config(text: str, name: str, read_initial: ReadInitial) -> Config:
     words = parameters.read(config)
     spec = _spec(config, words, read_initial)
     words.check_names(spec)
-    return Config(spec, config, config.default_model_filename or GRAPH, notes_on(config, words))
+    return Config(spec, config, notes_on(config, words))
 
 
 def format_config(spec: ModelSpec) -> str:

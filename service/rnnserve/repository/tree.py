@@ -1,6 +1,6 @@
 """The folder of models, in Triton's layout.
 
-    REPOSITORY/MODEL/config.pbtxt
+    REPOSITORY/MODEL/config.pbtxt                           what it lacks is the graph's to tell
     REPOSITORY/MODEL/VERSION/model.onnx                     or its default_model_filename
     REPOSITORY/MODEL/VERSION/tokenizer.json, card.json      where there are such
     REPOSITORY/MODEL/initial_state/FILE                     what states begin with, where it says so
@@ -16,10 +16,13 @@ from functools import partial
 from pathlib import Path
 
 from rnnserve.errors import ModelProblem, OperatorError
-from rnnserve.repository.config import Config, read_config
-from rnnserve.repository.graph import check_graph
+from rnnserve.repository.completion import complete
+from rnnserve.repository.config import Config, read_message, understand
+from rnnserve.repository.graph import read_graph
+from rnnserve.repository.limits import refuse_unserved
 from rnnserve.repository.spec import ModelSpec
 from rnnserve.repository.tokenizer import Tokenizer
+from rnnserve.triton import model_config_pb2 as triton
 
 CONFIG = "config.pbtxt"
 GRAPH = "model.onnx"
@@ -77,7 +80,7 @@ def wanted_versions(repository: Path, name: str) -> list[int]:
     there = versions(folder) if folder.is_dir() else []
     if not there:
         return [0]
-    policy = _read_config(repository, name).message.version_policy
+    policy = _message(repository, name).version_policy
     match policy.WhichOneof("policy_choice"):
         case "all":
             return there
@@ -102,11 +105,17 @@ def read_version(repository: Path, name: str, version: int) -> ModelVersion:
         raise ModelProblem(f"the folder {name!r} is no model name: letters, digits, '_', '-', '.'")
     if version == 0:
         raise ModelProblem(f"{name} has no version: a folder named 1, 2, ... with a {GRAPH}")
-    config = _read_config(repository, name)
+    message = _message(repository, name)
+    graph_name = message.default_model_filename or GRAPH
     folder = repository / name / str(version)
     where = f"{name}/{version}"
-    graph = _bytes(folder, config.graph_name, MAX_GRAPH_BYTES, where)
-    check_graph(graph, f"{where}/{config.graph_name}")
+    graph = _bytes(folder, graph_name, MAX_GRAPH_BYTES, where)
+    refuse_unserved(message)
+    complete(message, read_graph(graph, f"{where}/{graph_name}"))
+    initial = partial(
+        _bytes, repository / name / INITIAL_STATE, at_most=MAX_INITIAL_BYTES, where=name
+    )
+    config = understand(message, initial)
     tokenizer_path = folder / TOKENIZER
     card_path = folder / CARD
     return ModelVersion(
@@ -119,10 +128,10 @@ def read_version(repository: Path, name: str, version: int) -> ModelVersion:
     )
 
 
-def _read_config(repository: Path, name: str) -> Config:
-    folder = repository / name
-    initial = partial(_bytes, folder / INITIAL_STATE, at_most=MAX_INITIAL_BYTES, where=name)
-    return read_config(_text(folder / CONFIG), name, initial)
+def _message(repository: Path, name: str) -> triton.ModelConfig:
+    """The configuration as it stands on disk; an empty one where there is none."""
+    path = repository / name / CONFIG
+    return read_message(_text(path) if path.exists() else "", name)
 
 
 def _bytes(folder: Path, file_name: str, at_most: int, where: str) -> bytes:
