@@ -79,7 +79,7 @@ class SynchronousEngine:
             limits=batches,
             backlog=self.backlog,
             meter=self.notes,
-            costs=costs or steady_costs(batches),
+            costs=None if model.spec.is_shaped else costs or steady_costs(batches),
             wake=lambda: None,
             fingerprint="a graph",
             clock=lambda: self.now_s,

@@ -6,6 +6,7 @@ Takes chunks and generations in, and answers them when `rounds.py` has run them.
 import math
 import time
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,6 +61,9 @@ class Model:
         `costs` are None where messages bring their shapes: what such runs take is seen when they
         run. `draw_s`: what drawing a token takes at the most.
         """
+        if not spec.has_time:
+            # A chunk is cut into single steps, each a run.
+            limits = replace(limits, max_block_steps=1)
         self.spec = spec
         self.run = run
         self.fingerprint = fingerprint

@@ -75,7 +75,7 @@ class Loader:
             spec,
             run,
             slots=min(settings.max_sessions, carried),
-            limits=BatchLimits(rows, settings.max_block_steps if spec.has_time else 1),
+            limits=BatchLimits(rows, settings.max_block_steps),
             backlog=self._backlog,
             meter=self._meter,
             costs=costs,
