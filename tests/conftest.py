@@ -1,0 +1,30 @@
+"""Skips count: with --no-skips, as in CI, a test that was skipped and isn't optional fails the run."""
+
+import pytest
+
+SKIPPED = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-skips", action="store_true", help="fail where a test was skipped that isn't optional"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SKIPPED] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    if report.skipped and item.get_closest_marker("optional") is None:
+        item.config.stash[SKIPPED].append(item.nodeid)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    skipped = session.config.stash[SKIPPED]
+    if session.config.getoption("no_skips") and skipped:
+        print("\nskipped, and this machine could run them:", *skipped, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
