@@ -1,4 +1,4 @@
-"""Skips count: with --no-skips, as in CI, a test that was skipped and isn't optional fails the run."""
+"""With --no-skips, as in CI, a test that was skipped and is not optional fails the run."""
 
 import pytest
 
