@@ -181,13 +181,14 @@ class Model:
     ) -> None:
         """Take a request that stands alone, of B rows; told and refused as by `submit`."""
         queue = self.spec.queue
-        if queue is not None and 0 < queue.max_waiting <= len(self.guests):
+        if 0 < queue.max_waiting <= len(self.guests):
             raise Refusal(
                 Reason.OVERLOADED,
                 f"{len(self.guests)} requests wait already; at most {queue.max_waiting}",
                 retry_after_s=LEAST_RETRY_S,
                 limit=queue.max_waiting,
             )
+        timeout_s = min(timeout_s, queue.timeout_s or math.inf)
         guest = Session("", NOBODYS, GUEST)
 
         def told(outcome: Chunk | Refusal) -> None:

@@ -66,16 +66,10 @@ def controls_of(batching: triton.ModelSequenceBatching) -> tuple[ControlSpec, ..
     )
 
 
-def queue_of(config: triton.ModelConfig) -> QueueSpec | None:
+def queue_of(config: triton.ModelConfig) -> QueueSpec:
     """How requests without a session may wait."""
-    if not config.dynamic_batching.HasField("default_queue_policy"):
-        return None
     policy = config.dynamic_batching.default_queue_policy
-    return QueueSpec(
-        policy.max_queue_size,
-        policy.default_timeout_microseconds / 1e6,
-        policy.allow_timeout_override,
-    )
+    return QueueSpec(policy.max_queue_size, policy.default_timeout_microseconds / 1e6)
 
 
 def write_carry(config: triton.ModelConfig, spec: ModelSpec) -> None:

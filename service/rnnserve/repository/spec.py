@@ -134,9 +134,7 @@ class QueueSpec:
     max_waiting: int = 0
     """0: no limit of the model's own."""
     timeout_s: float = 0.0
-    """0: none."""
-    may_override: bool = False
-    """Whether a request may bring a shorter or longer timeout of its own."""
+    """0: none. A request may bring a shorter one."""
 
 
 class Token(NamedTuple):
@@ -169,7 +167,7 @@ class ModelSpec:
     constants: tuple[ConstantSpec, ...] = ()
     idle_timeout_s: float | None = None
     """After which a session ends, where the model says so itself."""
-    queue: QueueSpec | None = None
+    queue: QueueSpec = QueueSpec()
     """How requests without a session may wait, where the model says so."""
 
     @cached_property

@@ -132,12 +132,12 @@ def test_without_sequences_requests_stand_alone():
     spec = parse_config(
         STATELESS
         + "dynamic_batching { default_queue_policy { max_queue_size: 7 "
-        + "default_timeout_microseconds: 2000000 allow_timeout_override: true } }",
+        + "default_timeout_microseconds: 2000000 } }",
         "m",
         1,
     )
     assert (spec.is_sequential, spec.is_shaped) == (False, True)
-    assert spec.queue == QueueSpec(7, 2.0, True)
+    assert spec.queue == QueueSpec(7, 2.0)
 
 
 def test_the_idle_timeout_is_the_models_where_it_says_one():

@@ -182,6 +182,16 @@ def test_the_models_own_queue_is_bounded_as_it_says():
     assert [answer(one).item() for one in told] == [2, 4, 6]
 
 
+def test_a_request_that_waited_for_longer_than_its_model_allows_is_refused():
+    engine = SynchronousEngine(doubling_model(queue=QueueSpec(timeout_s=2.0)))
+    engine.now_s = 0.0
+    late = visit(engine, [1.0])
+    engine.now_s = 3.0
+    engine.run_all()
+    assert reason(late) is Reason.TOO_LATE
+    assert engine.audit() == []
+
+
 def test_requests_that_stand_alone_are_answered_when_the_server_goes():
     engine = SynchronousEngine(doubling_model())
     told = visit(engine, [1.0])
