@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from rnnserve.engine.table import Entry
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.tokenizer import Decoder, Tokenizer
 from rnnserve.v1 import rnnserve_pb2 as v1
-from rnnserve.wire.guard import Context
 from rnnserve.wire.pieces import Pieces
 
 MAX_PROMPT_CHARACTERS = MAX_PROMPT_TOKENS = 65_536
@@ -27,6 +27,13 @@ before its next message, this long for every one of them, and no longer than the
 tokens made meanwhile travel together. The first token goes at once."""
 
 
+class Reader(Protocol):
+    """Where a generation is written to: a call of gRPC's, or a response over HTTP."""
+
+    async def write(self, message: v1.GenerateReply, /) -> None:
+        """Send it; a reader that is slow holds the generation back."""
+
+
 class Generations:
     """The generations under way now."""
 
@@ -36,7 +43,7 @@ class Generations:
         self._tokenizers = tokenizers
         self._open: set[Pieces] = set()
 
-    async def serve(self, request: v1.GenerateRequest, context: Context) -> None:
+    async def serve(self, request: v1.GenerateRequest, reader: Reader) -> None:
         """Send tokens as they are made; those made during a write travel together.
 
         Raises Refusal: what opening and a session's look-up raise, session_busy, cannot_generate,
@@ -55,7 +62,7 @@ class Generations:
             )
             pieces.on_room, pieces.on_cut = generation.resume, generation.leave
             try:
-                await self._send(pieces, entry, len(prompt), request, context)
+                await self._send(pieces, entry, len(prompt), request, reader)
             finally:
                 generation.leave()
         finally:
@@ -75,7 +82,7 @@ class Generations:
         entry: Entry,
         prompt_tokens: int,
         request: v1.GenerateRequest,
-        context: Context,
+        reader: Reader,
     ) -> None:
         fork_id = entry.session.id if request.fork and request.session_id else ""
         while True:
@@ -86,14 +93,14 @@ class Generations:
                 if request.session_id:
                     reply.end.session_id = entry.session.id
                     reply.end.index = entry.session.steps
-                await self._write(reply, entry, context)
+                await self._write(reply, entry, reader)
                 pieces.told_end = True
                 return
-            await self._write(reply, entry, context)
+            await self._write(reply, entry, reader)
             if len(self._open) > 2:
                 await asyncio.sleep(min(MAX_PACE_S, PACE_S * len(self._open)))
 
-    async def _write(self, reply: v1.GenerateReply, entry: Entry, context: Context) -> None:
+    async def _write(self, reply: v1.GenerateReply, entry: Entry, reader: Reader) -> None:
         """Send a message; one that nobody reads for too long ends the call.
 
         Raises Refusal: session_expired, session_too_old.
@@ -101,7 +108,7 @@ class Generations:
         limits = self._engine.table.limits
         try:
             async with asyncio.timeout(entry.idle_timeout_s):
-                await context.write(reply)
+                await reader.write(reply)
         except TimeoutError:
             raise Refusal(
                 Reason.SESSION_EXPIRED,

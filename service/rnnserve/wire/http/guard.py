@@ -1,0 +1,103 @@
+"""What stands around every handler: a refusal becomes a reply, and a bug shows nothing."""
+
+import asyncio
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from rnnserve.engine.meter import Meter
+from rnnserve.errors import Reason, Refusal
+from rnnserve.wire.http.inference import HEADER_LENGTH
+from rnnserve.wire.http.refusals import Handler, response_of
+from rnnserve.wire.status import internal
+
+R = TypeVar("R", bound=web.StreamResponse)
+
+
+def named(response: R) -> R:
+    """Without the versions that aiohttp would name."""
+    response.headers["Server"] = "rnnserve"
+    return response
+
+
+class Guard:
+    """Around every handler; knows which requests are under way.
+
+    CORS is off: a browser lets only pages of the server's own origin read what it answers. With
+    `allow_origin` it lets those of that origin too, or of any (`*`).
+    """
+
+    def __init__(self, meter: Meter, allow_origin: str = "") -> None:
+        self._meter = meter
+        self._allow_origin = allow_origin
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    @property
+    def middleware(self) -> Any:
+        @web.middleware
+        async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._count()
+            if self._allow_origin and request.method == "OPTIONS":
+                return _preflight()
+            try:
+                return await handler(request)
+            except web.HTTPException as error:
+                return self._nothing_there(request, error)
+            except Refusal as refusal:
+                return self._refused(refusal)
+            except Exception as error:
+                if request.transport is None:
+                    # Nobody is left to be told.
+                    raise ConnectionError from error
+                return self._refused(internal(error))
+
+        return around
+
+    async def prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add the headers that every response has."""
+        named(response)
+        if self._allow_origin:
+            response.headers["Access-Control-Allow-Origin"] = self._allow_origin
+            response.headers["Access-Control-Expose-Headers"] = f"{HEADER_LENGTH}, Retry-After"
+
+    async def finish(self, grace_s: float) -> None:
+        """Give the requests under way so long, their responses included, and cancel the rest."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=grace_s)
+        rest = list(self._under_way)
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    def _count(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def _refused(self, refusal: Refusal) -> web.Response:
+        self._meter.refused(refusal.reason)
+        return response_of(refusal)
+
+    def _nothing_there(self, request: web.Request, error: web.HTTPException) -> web.Response:
+        """What aiohttp itself says: no such path, or not with this method."""
+        refusal = Refusal(
+            Reason.NOT_OFFERED, f"there is no {request.method} at this path; GET / lists what is"
+        )
+        self._meter.refused(refusal.reason)
+        response = response_of(refusal)
+        response.set_status(error.status)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+
+
+def _preflight() -> web.Response:
+    return web.Response(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": "GET, POST",
+            "Access-Control-Allow-Headers": f"Content-Type, {HEADER_LENGTH}",
+            "Access-Control-Max-Age": "600",
+        },
+    )

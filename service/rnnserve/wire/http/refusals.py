@@ -1,0 +1,41 @@
+"""Refusals over HTTP: the one table from codes to statuses, and what stands around every handler.
+
+A refusal is `{"error": sentence, "reason": word}`. Triton's clients read the sentence; the word is
+the one that gRPC's ErrorInfo carries and that the error metric is labelled with.
+"""
+
+import json
+import math
+from collections.abc import Awaitable, Callable
+
+import grpc
+from aiohttp import web
+
+from rnnserve.errors import Refusal
+from rnnserve.wire.status import CODES
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+STATUSES = {
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    # Triton has no code for it, and calls a full queue unavailable.
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 503,
+}
+"""As Triton's; every other code is 400."""
+
+
+def text_of(refusal: Refusal) -> str:
+    """The refusal as JSON."""
+    return json.dumps({"error": refusal.message, "reason": str(refusal.reason)})
+
+
+def response_of(refusal: Refusal) -> web.Response:
+    response = web.json_response(
+        status=STATUSES.get(CODES[refusal.reason], 400), text=text_of(refusal)
+    )
+    if refusal.retry_after_s is not None:
+        response.headers["Retry-After"] = str(math.ceil(refusal.retry_after_s))
+    return response

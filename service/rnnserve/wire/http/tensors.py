@@ -1,0 +1,155 @@
+"""A tensor's elements between JSON and the protocol's bytes (little-endian, row-major).
+
+JSON has no NaN and no infinity. In both directions they are the strings "NaN", "Infinity" and
+"-Infinity", as in protobuf's own JSON: replies stay JSON for every reader, nothing is lost, and
+what came from a reply can be sent again. (Triton writes the bare words, which browsers and strict
+parsers don't read.) numpy makes the same numbers of those strings.
+
+FP16 and BF16 are taken as bytes alone, as by Triton; a reply has FP16 as numbers where no bytes
+were asked for, since the step has been taken by then.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from rnnserve.errors import Reason, Refusal
+from rnnserve.repository import strings
+from rnnserve.repository.dtypes import NUMPY_DTYPES
+from rnnserve.triton import model_config_pb2 as triton
+from rnnserve.wire.http.document import as_float, kind_of, malformed
+
+T = TypeVar("T")
+
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+BYTES = "BYTES"
+ONLY_BINARY = ("FP16", "BF16")
+DTYPES = {
+    triton.DataType.Name(triton.DataType.ValueType(number)).removeprefix("TYPE_"): dtype
+    for number, dtype in NUMPY_DTYPES.items()
+    if number != triton.TYPE_STRING
+}
+SLICE = 8192
+"""Elements that are written at a time: about 2 ms."""
+
+
+def pack(name: str, datatype: str, shape: Sequence[int], data: list[object]) -> bytes:
+    """The bytes of a tensor that came as a list: its elements one after the other, or nested as the
+    shape says. That they are as many as the shape says is left to whoever looks at the bytes.
+
+    Raises Refusal: malformed, wrong_dtype, wrong_shape, value_out_of_range.
+    """
+    elements = _flat(name, shape, data)
+    if datatype == BYTES:
+        texts = _of_kind(name, elements, str)
+        return strings.pack(strings.as_array(texts, (len(texts),)))
+    if datatype in ONLY_BINARY:
+        raise Refusal(
+            Reason.WRONG_DTYPE,
+            f"{name}: {datatype} doesn't travel in JSON; send it as binary data (binary_data_size)",
+        )
+    dtype = DTYPES.get(datatype)
+    if dtype is None:
+        raise Refusal(
+            Reason.WRONG_DTYPE,
+            f"{name}: there is no datatype {datatype[:80]!r}; there are {', '.join(DTYPES)}, "
+            f"{BYTES}",
+        )
+    if dtype.kind == "f":
+        return _floats(name, elements, dtype)
+    kind = bool if dtype.kind == "b" else int
+    try:
+        return np.array(_of_kind(name, elements, kind), dtype).tobytes()
+    except OverflowError:
+        raise _out_of_range(name, datatype) from None
+
+
+def elements(datatype: str, memory: bytes) -> Iterator[str]:
+    """The elements of a tensor as JSON, without brackets, a slice at a time."""
+    if datatype == BYTES:
+        texts = strings.unpack(memory)
+        for start in range(0, len(texts), SLICE):
+            yield json.dumps(texts[start : start + SLICE])[1:-1]
+        return
+    array = np.frombuffer(memory, DTYPES[datatype])
+    for start in range(0, len(array), SLICE):
+        yield json.dumps(_writable(array[start : start + SLICE]))[1:-1]
+
+
+def _flat(name: str, shape: Sequence[int], data: list[object]) -> list[object]:
+    """The elements in order. Lists in lists must be nested as the shape says: read on regardless,
+    [[1, 2, 3], [4, 5, 6]] would be taken for the rows of (3, 2)."""
+    if not any(type(element) is list for element in data):
+        return data
+    level: list[object] = [data]
+    for size in shape:
+        deeper: list[object] = []
+        for part in level:
+            if type(part) is not list or len(part) != size:
+                raise _wrong_nesting(name, shape)
+            deeper += part
+        level = deeper
+    if any(type(element) is list for element in level):
+        raise _wrong_nesting(name, shape)
+    return level
+
+
+def _of_kind(name: str, elements: list[object], kind: type[T]) -> list[T]:
+    # Exactly: to isinstance, true is an integer.
+    right = [element for element in elements if type(element) is kind]
+    if len(right) < len(elements):
+        wrong = next(element for element in elements if type(element) is not kind)
+        wanted = {str: "strings", bool: "true or false", int: "integers"}[kind]
+        raise malformed(f"'data' of {name} has {kind_of(wrong)} in it; it must be {wanted}")
+    return right
+
+
+def _floats(name: str, elements: list[object], dtype: np.dtype) -> bytes:
+    wide = np.array([_float(name, element) for element in elements], np.float64)
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(dtype)
+    if not np.array_equal(np.isinf(wide), np.isinf(narrow)):
+        raise _out_of_range(name, "FP32")
+    return narrow.tobytes()
+
+
+def _float(name: str, element: object) -> float:
+    if isinstance(element, str) and element in NOT_FINITE:
+        return NOT_FINITE[element]
+    if isinstance(element, bool) or not isinstance(element, int | float):
+        what = f"the string {element[:20]!r}" if isinstance(element, str) else kind_of(element)
+        raise malformed(
+            f"'data' of {name} has {what} in it; it must be numbers, "
+            f"or the strings {', '.join(NOT_FINITE)}"
+        )
+    value = as_float(element) if isinstance(element, int) else element
+    if math.isinf(value):
+        raise _out_of_range(name, "FP64")
+    return value
+
+
+def _writable(array: np.ndarray) -> list[object]:
+    values: list[object] = array.tolist()
+    if array.dtype.kind != "f":
+        return values
+    for at in np.flatnonzero(~np.isfinite(array)):
+        value = array[at]
+        values[at] = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return values
+
+
+def _wrong_nesting(name: str, shape: Sequence[int]) -> Refusal:
+    return Refusal(
+        Reason.WRONG_SHAPE,
+        f"'data' of {name} is not nested as its shape {list(shape)} says; "
+        "nest it so, or not at all",
+    )
+
+
+def _out_of_range(name: str, datatype: str) -> Refusal:
+    return Refusal(
+        Reason.VALUE_OUT_OF_RANGE, f"'data' of {name} has a number that {datatype} can't hold"
+    )
