@@ -90,7 +90,7 @@ def finish(model: Model, work: Work, result: Result) -> None:
     batch = work.batch
     model.running = None
     model.meter.ran(model.spec.name, batch.rows, batch.steps, result.run_s)
-    model.statistics.ran(batch.rows, batch.steps, result.run_s)
+    model.statistics.ran(batch.rows, result.run_s)
     if model.costs is None:
         model.pace.took((batch.rows, model.alike(batch.chunks[0])), result.run_s)
     if result.failure is not None:
@@ -159,7 +159,8 @@ def _commit(model: Model, work: Work, outputs: list[Memory]) -> None:
     queue_s = [chunk.started_s - chunk.submitted_s for chunk in done]
     whole_s = [now_s - chunk.submitted_s for chunk in done]
     model.meter.answered(model.spec.name, done_steps, queue_s, whole_s)
-    model.statistics.answered(queue_s, whole_s)
+    rows = len(done) if model.costs else sum([chunk.rows for chunk in done])
+    model.statistics.answered(rows, queue_s, whole_s, now_s)
     for chunk in done:
         chunk.settle(chunk)
 

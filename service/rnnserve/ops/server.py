@@ -31,7 +31,9 @@ from rnnserve.ops.metrics import Metrics
 from rnnserve.settings import ServeSettings
 from rnnserve.wire.catalogue import Catalogue
 from rnnserve.wire.generate import Generations
-from rnnserve.wire.methods import SERVICE, register
+from rnnserve.wire.inference.calls import Inference
+from rnnserve.wire.inference.servicer import InferenceServicer
+from rnnserve.wire.methods import INFERENCE, SERVICE, register
 from rnnserve.wire.operations import Operations
 from rnnserve.wire.servicer import Servicer
 from rnnserve.wire.stream import Streams
@@ -42,6 +44,7 @@ ROOM_FOR_REFUSAL_BYTES = 1 << 20
 """gRPC itself ends a stream on a message over its limit; up to this much more is refused by us."""
 CUT_GRACE_S = 1.0
 LOOK_EVERY_S = 0.1
+NAMES = (SERVICE.full_name, INFERENCE.full_name)
 RUN_NICENESS = 5
 """Of the threads that run long batches."""
 
@@ -69,6 +72,9 @@ class Server:
             meter=self._metrics,
         )
         self._servicer = self._build_servicer()
+        self._is_ready = False
+        inference = Inference(self.engine, self._hosting, lambda: self._is_ready)
+        self._inference = InferenceServicer(inference, self._metrics)
         self._health = health.aio.HealthServicer()
 
     async def serve(self, stop: asyncio.Event, stop_hard: asyncio.Event) -> None:
@@ -135,9 +141,10 @@ class Server:
                 ("grpc.compression_enabled_algorithms_bitset", 1),
             ]
         )
-        register(self._servicer, server, self._settings.max_frame_bytes)
+        register(SERVICE, self._servicer, server, self._settings.max_frame_bytes)
+        register(INFERENCE, self._inference, server, self._settings.max_frame_bytes)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 
@@ -151,11 +158,13 @@ class Server:
             ) from None
 
     async def _set_ready(self) -> None:
-        for name in ("", SERVICE.full_name):
+        self._is_ready = True
+        for name in ("", *NAMES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def _drain(self, stop_hard: asyncio.Event) -> None:
         """Refuse new sessions and wait, within the grace, until the open ones have ended."""
+        self._is_ready = False
         await self._health.enter_graceful_shutdown()
         self.engine.drain()
         until_s = time.monotonic() + self._settings.grace_s
@@ -166,6 +175,7 @@ class Server:
         if cut := len(self.engine.table):
             logger.warning("%d sessions are cut", cut)
         self._servicer.cut()
+        self._inference.cut()
         self.engine.table.end_all(Cause.DRAINED)
 
     async def _look_after(self) -> None:

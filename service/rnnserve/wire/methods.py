@@ -1,4 +1,4 @@
-"""The service's methods as gRPC handlers, built from the contract's descriptor.
+"""A service's methods as gRPC handlers, built from its contract's descriptor.
 
 The generated registration would do, but for bytes that are no message: gRPC then answers by itself,
 with the exception's text. Here they become `Malformed`, and the servicer refuses it by name.
@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from rnnserve.errors import Reason, Refusal
+from rnnserve.triton import grpc_service_pb2
 from rnnserve.v1 import rnnserve_pb2
 
 SERVICE = rnnserve_pb2.DESCRIPTOR.services_by_name["RnnServe"]
+INFERENCE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
 _HANDLERS = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -37,17 +40,19 @@ class Oversized:
     limit_bytes: int
 
 
-def register(servicer: object, server: grpc.aio.Server, max_frame_bytes: int) -> None:
-    """Serve every method of the contract with the servicer's method of that name."""
+def register(
+    service: ServiceDescriptor, servicer: object, server: grpc.aio.Server, max_frame_bytes: int
+) -> None:
+    """Serve every method of a contract with the servicer's method of that name."""
     handlers = {}
-    for method in SERVICE.methods:
+    for method in service.methods:
         handler = _HANDLERS[method.client_streaming, method.server_streaming]
         handlers[method.name] = handler(
             getattr(servicer, method.name),
             request_deserializer=_parser(GetMessageClass(method.input_type), max_frame_bytes),
             response_serializer=GetMessageClass(method.output_type).SerializeToString,
         )
-    generic = grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
+    generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
     server.add_generic_rpc_handlers((generic,))
 
 

@@ -64,9 +64,10 @@ CODES: dict[Reason, grpc.StatusCode] = {
 }
 
 
-def status_of(refusal: Refusal) -> status_pb2.Status:
-    """The refusal as google.rpc.Status with ErrorInfo and, where retrying helps, RetryInfo."""
-    number: int = CODES[refusal.reason].value[0]
+def status_of(refusal: Refusal, code: grpc.StatusCode | None = None) -> status_pb2.Status:
+    """The refusal as google.rpc.Status with ErrorInfo and, where retrying helps, RetryInfo; `code`
+    where it isn't the table's."""
+    number: int = (code or CODES[refusal.reason]).value[0]
     status = status_pb2.Status(code=number, message=refusal.message)
     info = error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata=refusal.facts)
     status.details.add().Pack(info)

@@ -1,0 +1,134 @@
+"""Every call of the protocol, whatever carries it: messages in, messages out, refusals raised.
+
+A `Refusal` that is raised here has Triton's sentence where Triton has one; its code is
+`texts.code_of`.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+
+from rnnserve.engine.engine import Engine
+from rnnserve.engine.sequences import Sequences
+from rnnserve.errors import Reason, Refusal
+from rnnserve.triton import grpc_service_pb2 as wire
+from rnnserve.wire.inference.metadata import filled_config, model_metadata, server_metadata
+from rnnserve.wire.inference.models import Models
+from rnnserve.wire.inference.repository import Repository, State
+from rnnserve.wire.inference.requests import Requests
+from rnnserve.wire.inference.statistics import model_statistics
+
+
+class Inference:
+    """The Open Inference Protocol over one engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        repository: Repository,
+        is_ready: Callable[[], bool],
+        wall_clock_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.requests: Requests
+        self._engine = engine
+        self._repository = repository
+        self._models = Models(engine, repository)
+        self.requests = Requests(engine, Sequences(engine), self._models)
+        self._is_ready = is_ready
+        self._wall_clock_s = wall_clock_s
+
+    async def infer(
+        self, request: wire.ModelInferRequest, left_s: float = math.inf
+    ) -> wire.ModelInferResponse:
+        """One request; `left_s`: how long its reply is of use. A caller that is cancelled leaves a
+        step that was taken to happen, and gets nothing of it."""
+        reply: asyncio.Future[wire.ModelInferResponse] = asyncio.get_running_loop().create_future()
+
+        def told(outcome: wire.ModelInferResponse | Exception) -> None:
+            if reply.done():
+                return
+            if isinstance(outcome, Exception):
+                reply.set_exception(outcome)
+            else:
+                reply.set_result(outcome)
+
+        self.requests.take(request, told, left_s)
+        return await reply
+
+    def server_live(self) -> bool:
+        return True
+
+    def server_ready(self) -> bool:
+        """Whether new sequences are taken."""
+        return self._is_ready()
+
+    def model_ready(self, name: str, version: str) -> bool:
+        """Raises Refusal (unknown_model): a model that isn't there is an error, not unready."""
+        try:
+            self._models.find(name, version)
+        except Refusal as refusal:
+            if refusal.reason is Reason.MODEL_NOT_READY:
+                return False
+            raise
+        return self._is_ready()
+
+    def server_metadata(self) -> wire.ServerMetadataResponse:
+        return server_metadata()
+
+    def model_metadata(self, name: str, version: str) -> wire.ModelMetadataResponse:
+        """Raises Refusal: bad_parameter, unknown_model, model_not_ready."""
+        model = self._models.find(name, version)
+        versions = [model.spec.version] if version else self._engine.served.versions(name)
+        return model_metadata(model, self._repository.config(model), versions)
+
+    def model_config(self, name: str, version: str) -> wire.ModelConfigResponse:
+        """Raises Refusal: bad_parameter, unknown_model, model_not_ready."""
+        model = self._models.find(name, version)
+        config = filled_config(self._engine, model, self._repository.config(model))
+        return wire.ModelConfigResponse(config=config)
+
+    def model_statistics(self, name: str, version: str) -> wire.ModelStatisticsResponse:
+        """Of all models where no name is given, of all versions where no version is.
+
+        Raises Refusal: bad_parameter, unknown_model, model_not_ready.
+        """
+        now_s = self._engine.now_s()
+        return wire.ModelStatisticsResponse(
+            model_stats=[
+                model_statistics(model, now_s, self._wall_clock_s)
+                for model in self._models.all(name, version)
+            ]
+        )
+
+    def index(self, *, ready_only: bool) -> wire.RepositoryIndexResponse:
+        """Every version that was found, and what became of it."""
+        return wire.RepositoryIndexResponse(
+            models=[
+                wire.RepositoryIndexResponse.ModelIndex(
+                    name=entry.name,
+                    version=str(entry.version) if entry.version else "",
+                    state=entry.state,
+                    reason=entry.reason,
+                )
+                for entry in self._repository.index()
+                if entry.state is State.READY or not ready_only
+            ]
+        )
+
+    async def load(self, request: wire.RepositoryModelLoadRequest) -> None:
+        """Raises Refusal: not_offered, unknown_model, model_not_ready."""
+        if request.parameters:
+            raise Refusal(
+                Reason.NOT_OFFERED,
+                "a model is loaded as it lies in the repository: the parameters "
+                f"{sorted(request.parameters)[:8]} are not offered",
+            )
+        await self._repository.load(request.model_name)
+
+    async def unload(self, request: wire.RepositoryModelUnloadRequest) -> None:
+        """`unload_dependents` changes nothing: no model depends on another.
+
+        Raises Refusal: not_offered, unknown_model.
+        """
+        await self._repository.unload(request.model_name)

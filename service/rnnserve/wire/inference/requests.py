@@ -1,0 +1,144 @@
+"""One inference request: understood, handed to the engine, and answered.
+
+A sequence model's request is a step of a sequence; another's stands alone. Everything that can be
+wrong with a request is found before anything is touched.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from rnnserve.engine import initial
+from rnnserve.engine.chunk import Chunk
+from rnnserve.engine.engine import Engine
+from rnnserve.engine.marks import Correlation
+from rnnserve.engine.model import Model
+from rnnserve.engine.sequences import Name, Request, Sequences
+from rnnserve.engine.slots import Rows
+from rnnserve.errors import Reason, Refusal
+from rnnserve.repository.spec import Mark, ModelSpec
+from rnnserve.triton import grpc_service_pb2 as wire
+from rnnserve.wire.inference.datatypes import name_of
+from rnnserve.wire.inference.models import Models
+from rnnserve.wire.inference.parameters import Parameters, read_parameters
+from rnnserve.wire.inference.tensors import Given, read_inputs, wanted_outputs, write_outputs
+from rnnserve.wire.inference.texts import Words
+
+Told = Callable[[wire.ModelInferResponse | Exception], None]
+"""Called once: with the reply, a Refusal in Triton's words, or the exception of a bug."""
+
+
+class Requests:
+    """Takes requests in. Remembers nothing of them."""
+
+    def __init__(self, engine: Engine, sequences: Sequences, models: Models) -> None:
+        self._engine = engine
+        self._sequences = sequences
+        self._models = models
+
+    def take(self, request: wire.ModelInferRequest, told: Told, left_s: float = math.inf) -> None:
+        """Start a request; `told` now or later. `left_s`: how long the reply is of use.
+
+        Raises Refusal where it isn't taken; then nothing has changed and nobody is told.
+        """
+        words = Words(request.model_name, request.id)
+        parameters = read_parameters(request)
+        version = self._models.version(request.model_version)
+        name = Name(request.model_name, version, parameters.correlation or 0)
+        try:
+            model = self._sequences.model(name, start=parameters.start)
+        except Refusal as refusal:
+            raise self._models.unknown(request.model_name, version, refusal) from None
+        wanted = wanted_outputs(model.spec, request, words)
+        goes_on = model.spec.is_sequential and not parameters.start
+        given = read_inputs(model.spec, request, words, starts=not goes_on)
+        correlation = parameters.correlation if model.spec.is_sequential else None
+
+        def answered(outcome: Chunk | Refusal) -> None:
+            if isinstance(outcome, Refusal):
+                told(words.of_engine(outcome, correlation, parameters.start))
+                return
+            told(_reply(request, model, outcome, wanted))
+
+        timeout_s = min(parameters.timeout_s, left_s)
+        try:
+            if model.spec.is_sequential:
+                self._step(name, model, parameters, given, words, answered, timeout_s)
+            else:
+                assert given.shapes is not None
+                model.visit(
+                    given.inputs,
+                    given.shapes,
+                    given.rows,
+                    answered,
+                    self._engine.now_s(),
+                    timeout_s,
+                )
+        except Refusal as refusal:
+            raise words.of_engine(refusal, correlation, parameters.start) from None
+
+    def _step(
+        self,
+        name: Name,
+        model: Model,
+        parameters: Parameters,
+        given: Given,
+        words: Words,
+        answered: Callable[[Chunk | Refusal], None],
+        timeout_s: float,
+    ) -> None:
+        if parameters.correlation is None:
+            raise words.no_sequence()
+        _check_id(model.spec, parameters.correlation, words)
+        carry = None
+        if given.once and parameters.start:
+            carry = _beginning(model.spec, given.once)
+        elif given.once:
+            self._check_once(name, given.once, words)
+        request = Request(given.inputs, given.shapes, parameters.start, parameters.end, carry)
+        self._sequences.step(name, model, request, answered, timeout_s)
+
+    def _check_once(self, name: Name, once: dict[str, bytes], words: Words) -> None:
+        """Refuse (set_once) another value than the sequence began with."""
+        entry = self._sequences.entry(name)
+        carry = entry.model.slots.read(entry.session.lease)
+        for spec, array in zip(entry.model.spec.carry, carry, strict=True):
+            if spec.input_name in once and once[spec.input_name] != array.tobytes():
+                raise words.refusal(
+                    Reason.SET_ONCE,
+                    f"input '{spec.input_name}' is set by the first request of a sequence; "
+                    "send the same again, or leave it out",
+                    input=spec.input_name,
+                )
+
+
+def _reply(
+    request: wire.ModelInferRequest, model: Model, chunk: Chunk, wanted: Sequence[int]
+) -> wire.ModelInferResponse:
+    reply = wire.ModelInferResponse(
+        model_name=model.spec.name, model_version=str(model.spec.version), id=request.id
+    )
+    write_outputs(model.spec, chunk, wanted, reply)
+    return reply
+
+
+def _beginning(spec: ModelSpec, once: dict[str, bytes]) -> Rows:
+    """What a session begins with that sets these."""
+    return tuple(
+        np.frombuffer(once[entry.input_name], entry.dtype).reshape(entry.shape)
+        if entry.input_name in once
+        else array
+        for entry, array in zip(spec.carry, initial.beginning(spec), strict=True)
+    )
+
+
+def _check_id(spec: ModelSpec, correlation: Correlation, words: Words) -> None:
+    """A graph that is told the sequence's number needs one that it can take."""
+    for control in spec.controls:
+        if control.mark is not Mark.CORRID:
+            continue
+        wants_text = control.dtype.kind == "O"
+        if wants_text is not isinstance(correlation, str):
+            got = "BYTES" if isinstance(correlation, str) else "UINT64"
+            raise words.wrong_sequence_id(control.name, got, name_of(control.dtype))

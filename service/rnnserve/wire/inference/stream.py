@@ -1,0 +1,174 @@
+"""ModelStreamInfer: many requests, of many sequences and models, answered in the order they came.
+
+A request that is refused is answered like any other, in its place, and leaves the stream and the
+others alive: `error_message` has the sentence, `infer_response` the request's id and, as parameters
+that older clients overlook, our word for it and the status. Clients that ask for it (metadata
+`triton_grpc_error: true`) get the first error as the call's status instead.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from functools import partial
+
+from rnnserve.engine.meter import Meter
+from rnnserve.errors import Refusal
+from rnnserve.triton import grpc_service_pb2 as wire
+from rnnserve.wire.guard import Context
+from rnnserve.wire.inference.requests import Requests
+from rnnserve.wire.inference.texts import code_of
+from rnnserve.wire.methods import well_formed
+from rnnserve.wire.status import internal
+
+MAX_UNDER_WAY = 1024
+"""Requests of one stream that were read and whose replies are not written."""
+MAX_UNREAD_BYTES = 8 << 20
+"""Replies of one stream that are ready and not written: beyond it nothing more is read."""
+
+REASON, CODE = "rnnserve_reason", "rnnserve_code"
+
+Outcome = wire.ModelInferResponse | Exception
+
+
+class Place:
+    """A request's place in the line of replies."""
+
+    __slots__ = ("outcome", "request_id", "size_bytes")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.outcome: Outcome | None = None
+        self.size_bytes = 0
+
+
+class Line:
+    """The replies of one stream, for one writer, first come first served.
+
+    Bounded by count and by bytes: who reads requests waits for `room`. So a client that doesn't
+    read its replies is not read from either.
+    """
+
+    def __init__(self) -> None:
+        self._places: deque[Place] = deque()
+        self._ready_bytes = 0
+        self._over = False
+        self._failure: Exception | None = None
+        self._moved = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def room(self) -> None:
+        """Wait until there is room for one more."""
+        while len(self._places) >= MAX_UNDER_WAY or self._ready_bytes >= MAX_UNREAD_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    def queue(self, request_id: str) -> Place:
+        """A place behind all others, to be filled."""
+        place = Place(request_id)
+        self._places.append(place)
+        return place
+
+    def fill(self, place: Place, outcome: Outcome) -> None:
+        """What became of a request; told once."""
+        place.outcome = outcome
+        if isinstance(outcome, wire.ModelInferResponse):
+            place.size_bytes = outcome.ByteSize()
+            self._ready_bytes += place.size_bytes
+        self._moved.set()
+
+    def finish(self) -> None:
+        """No more requests; the writer ends when all are answered."""
+        self._over = True
+        self._moved.set()
+
+    def fail(self, failure: Exception) -> None:
+        """The writer writes what is ready at the front and then raises `failure`."""
+        if self._failure is None:
+            self._failure = failure
+            self._moved.set()
+
+    async def take(self) -> Place | None:
+        """The next place that is filled; what was taken before counts as written. None when all is
+        over. Raises what `fail` was given."""
+        while not self._places or self._places[0].outcome is None:
+            if self._failure is not None:
+                raise self._failure
+            if self._over and not self._places:
+                return None
+            self._moved.clear()
+            await self._moved.wait()
+        place = self._places.popleft()
+        self._ready_bytes -= place.size_bytes
+        self._room.set()
+        return place
+
+
+class InferenceStreams:
+    """The streams that are open now."""
+
+    def __init__(self, requests: Requests, meter: Meter) -> None:
+        self._requests = requests
+        self._meter = meter
+        self._open: set[Line] = set()
+
+    async def serve(
+        self, requests: AsyncIterator[wire.ModelInferRequest], context: Context
+    ) -> None:
+        """Read, take and answer until the client has said all and has all its replies.
+
+        Raises Refusal where the client wants errors as a status.
+        """
+        line = Line()
+        self._open.add(line)
+        reader = asyncio.create_task(self._read(requests, line))
+        wants_status = _wants_status(context)
+        try:
+            while (place := await line.take()) is not None:
+                outcome = place.outcome
+                assert outcome is not None
+                if isinstance(outcome, Exception):
+                    if wants_status:
+                        raise outcome
+                    await context.write(self._error(outcome, place.request_id))
+                else:
+                    outcome.parameters["triton_final_response"].bool_param = True
+                    await context.write(wire.ModelStreamInferResponse(infer_response=outcome))
+        finally:
+            self._open.discard(line)
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    def cut(self, refusal: Refusal) -> None:
+        """End every stream: what is ready is still written."""
+        for line in self._open:
+            line.fail(refusal)
+
+    async def _read(self, requests: AsyncIterator[wire.ModelInferRequest], line: Line) -> None:
+        try:
+            async for request in requests:
+                await line.room()
+                well_formed(request)
+                place = line.queue(request.id)
+                try:
+                    self._requests.take(request, partial(line.fill, place))
+                except Exception as error:
+                    line.fill(place, error)
+        except Exception as error:
+            line.fail(error)
+        line.finish()
+
+    def _error(self, error: Exception, request_id: str) -> wire.ModelStreamInferResponse:
+        refusal = error if isinstance(error, Refusal) else internal(error)
+        self._meter.refused(refusal.reason)
+        reply = wire.ModelStreamInferResponse(error_message=refusal.message)
+        response = reply.infer_response
+        response.id = request_id
+        response.parameters["triton_final_response"].bool_param = True
+        response.parameters[REASON].string_param = refusal.reason
+        response.parameters[CODE].string_param = code_of(refusal.reason).name
+        return reply
+
+
+def _wants_status(context: Context) -> bool:
+    metadata = context.invocation_metadata() or ()
+    return any(key == "triton_grpc_error" and value == "true" for key, value in metadata)
