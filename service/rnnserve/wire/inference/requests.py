@@ -5,7 +5,9 @@ wrong with a request is found before anything is touched.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,64 +55,75 @@ class Requests:
         wanted = wanted_outputs(model.spec, request, words)
         goes_on = model.spec.is_sequential and not parameters.start
         given = read_inputs(model.spec, request, words, starts=not goes_on)
-        correlation = parameters.correlation if model.spec.is_sequential else None
+        called = Called(words, name, parameters, model.spec.is_sequential)
 
         def answered(outcome: Chunk | Refusal) -> None:
             if isinstance(outcome, Refusal):
-                told(words.of_engine(outcome, correlation, parameters.start))
+                told(called.refusal(outcome))
                 return
             told(_reply(request, model, outcome, wanted))
 
         timeout_s = min(parameters.timeout_s, left_s)
-        try:
-            if model.spec.is_sequential:
-                self._step(name, model, parameters, given, words, answered, timeout_s)
-            else:
-                assert given.shapes is not None
-                model.visit(
-                    given.inputs,
-                    given.shapes,
-                    given.rows,
-                    answered,
-                    self._engine.now_s(),
-                    timeout_s,
-                )
-        except Refusal as refusal:
-            raise words.of_engine(refusal, correlation, parameters.start) from None
+        if model.spec.is_sequential:
+            step = self._step(called, model.spec, given)
+            with called.translated():
+                self._sequences.step(name, model, step, answered, timeout_s)
+            return
+        assert given.shapes is not None
+        now_s = self._engine.now_s()
+        with called.translated():
+            model.visit(given.inputs, given.shapes, given.rows, answered, now_s, timeout_s)
 
-    def _step(
-        self,
-        name: Name,
-        model: Model,
-        parameters: Parameters,
-        given: Given,
-        words: Words,
-        answered: Callable[[Chunk | Refusal], None],
-        timeout_s: float,
-    ) -> None:
+    def _step(self, called: "Called", spec: ModelSpec, given: Given) -> Request:
+        """The step of a sequence that a request is. Raises Refusal: no_sequence_id,
+        wrong_sequence_id, set_once, sequence_not_started."""
+        parameters = called.parameters
         if parameters.correlation is None:
-            raise words.no_sequence()
-        _check_id(model.spec, parameters.correlation, words)
+            raise called.words.no_sequence()
+        _check_id(spec, parameters.correlation, called.words)
         carry = None
         if given.once and parameters.start:
-            carry = _beginning(model.spec, given.once)
+            carry = _beginning(spec, given.once)
         elif given.once:
-            self._check_once(name, given.once, words)
-        request = Request(given.inputs, given.shapes, parameters.start, parameters.end, carry)
-        self._sequences.step(name, model, request, answered, timeout_s)
+            self._check_once(called, given.once)
+        return Request(given.inputs, given.shapes, parameters.start, parameters.end, carry)
 
-    def _check_once(self, name: Name, once: dict[str, bytes], words: Words) -> None:
-        """Refuse (set_once) another value than the sequence began with."""
-        entry = self._sequences.entry(name)
+    def _check_once(self, called: "Called", once: dict[str, bytes]) -> None:
+        """Refuse another value than the sequence began with."""
+        with called.translated():
+            entry = self._sequences.entry(called.name)
         carry = entry.model.slots.read(entry.session.lease)
         for spec, array in zip(entry.model.spec.carry, carry, strict=True):
             if spec.input_name in once and once[spec.input_name] != array.tobytes():
-                raise words.refusal(
+                raise called.words.refusal(
                     Reason.SET_ONCE,
                     f"input '{spec.input_name}' is set by the first request of a sequence; "
                     "send the same again, or leave it out",
                     input=spec.input_name,
                 )
+
+
+@dataclass(frozen=True)
+class Called:
+    """How a request calls what it wants, for the sentences about it."""
+
+    words: Words
+    name: Name
+    parameters: Parameters
+    is_step: bool
+
+    def refusal(self, refusal: Refusal) -> Refusal:
+        """What the engine refused, in Triton's words."""
+        correlation = self.parameters.correlation if self.is_step else None
+        return self.words.of_engine(refusal, correlation, self.parameters.start)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Refusals that are raised inside are raised in Triton's words."""
+        try:
+            yield
+        except Refusal as refusal:
+            raise self.refusal(refusal) from None
 
 
 def _reply(
