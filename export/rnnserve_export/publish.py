@@ -64,14 +64,20 @@ class ModelFolder:
         )
 
     def find(self, files: Mapping[str, bytes]) -> Published | None:
-        """The newest version, when its graph and tokenizer are those of `files`."""
+        """The newest version, when its graph and tokenizer are those of `files`.
+
+        A model that has no tokenizer there must have none here.
+        """
         newest = self.newest()
         folder = self.path / str(newest)
         for name in (GRAPH, TOKENIZER):
             try:
-                if (folder / name).read_bytes() != files[name]:
-                    return None
+                there = (folder / name).read_bytes()
+            except FileNotFoundError:
+                there = None
             except OSError:
+                return None
+            if there != files.get(name):
                 return None
         return Published(folder, newest, is_new=False)
 
@@ -88,7 +94,7 @@ def publish(
     force: bool = False,
     disk: Disk = DISK,
 ) -> Published:
-    """Publish `files` (by name, with at least the graph and the tokenizer) as the next version.
+    """Publish `files` (by name, with at least the graph) as the next version.
 
     Publishes nothing when the newest version has the same graph and tokenizer, unless `force`.
     `config.pbtxt` is written for a new model, and again when `spec.max_batch` differs from it.

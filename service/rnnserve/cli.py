@@ -50,6 +50,27 @@ COMMANDS = (
         ("rnnserve export runs/letters --repository repository",),
     ),
     Command(
+        "inspect",
+        "rnnserve_export.foreign.command:inspect",
+        MAKE,
+        "Look at an ONNX file, and say how it could be served.",
+        (
+            "rnnserve inspect vad.onnx",
+            "rnnserve inspect vad.onnx --state mem:mem_out --json",
+        ),
+    ),
+    Command(
+        "import",
+        "rnnserve_export.foreign.command:import_model",
+        MAKE,
+        "Publish an ONNX file that somebody else made, as the next version in a repository.",
+        (
+            "rnnserve import vad.onnx --constant sr=16000",
+            "rnnserve import asr.onnx --name asr --state cache:new_cache --state len:new_len",
+            "rnnserve import tts.onnx --once speaker --batch-axis hidden=1 --max-batch 32",
+        ),
+    ),
+    Command(
         "serve",
         "rnnserve.commands.serve:serve",
         SERVE,

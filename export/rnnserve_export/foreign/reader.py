@@ -1,0 +1,98 @@
+"""From the bytes of an ONNX file to its facts."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper, inliner, shape_inference
+
+from rnnserve.repository.dtypes import NUMBERS
+from rnnserve.repository.tree import MAX_GRAPH_BYTES
+from rnnserve_export.foreign.errors import ForeignError
+from rnnserve_export.foreign.file import UNKNOWN, Dim, ForeignFile, Tensor
+
+
+def read_file(path: Path) -> ForeignFile:
+    """Read an ONNX file. Raises ForeignError: there is none, or it isn't a whole one."""
+    data = _bytes(path)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise ForeignError(f"{path} is no ONNX model, or not a whole one") from None
+    if not model.graph.node or not model.graph.output:
+        raise ForeignError(
+            f"{path} is no ONNX model: it has no graph, or one that computes nothing"
+        )
+    model = _inlined(model)
+    graph = _inferred(model)
+    fixed = {tensor.name for tensor in model.graph.initializer}
+    fixed |= {tensor.values.name for tensor in model.graph.sparse_initializer}
+    return ForeignFile(
+        path,
+        data,
+        model,
+        tuple(_tensor(entry) for entry in graph.input if entry.name not in fixed),
+        tuple(_tensor(entry) for entry in graph.output),
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise ForeignError(f"there is no file {path}")
+    if (size := path.stat().st_size) > MAX_GRAPH_BYTES:
+        raise ForeignError(
+            f"{path} has {size:,} bytes; a graph may have {MAX_GRAPH_BYTES:,} at the most"
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ForeignError(f"{path} can't be read: {error.strerror}") from None
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    if not model.functions:
+        return model
+    try:
+        return inliner.inline_local_functions(model)
+    except Exception:  # it raises whatever its C++ does; the graph can be looked at as it is
+        return model
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
+    """The graph, where its outputs leave shapes open with those that follow from its operators."""
+    outputs = [_tensor(entry) for entry in model.graph.output]
+    if all(tensor.dims is not None and UNKNOWN not in tensor.dims for tensor in outputs):
+        return model.graph
+    try:
+        return shape_inference.infer_shapes(model).graph
+    except Exception:  # likewise
+        return model.graph
+
+
+def _tensor(entry: onnx.ValueInfoProto) -> Tensor:
+    kind = entry.type.WhichOneof("value")
+    if kind != "tensor_type":
+        return Tensor(entry.name, (kind or "nothing").removesuffix("_type").upper(), None, None)
+    tensor = entry.type.tensor_type
+    type_name = TensorProto.DataType.Name(tensor.elem_type)
+    dims = tuple(map(_dim, tensor.shape.dim)) if tensor.HasField("shape") else None
+    return Tensor(entry.name, type_name, _dtype(tensor.elem_type), dims)
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
+    # A length of 0 or less is how some tools write that it is free.
+    if dim.HasField("dim_value") and dim.dim_value > 0:
+        return int(dim.dim_value)
+    return str(dim.dim_param)
+
+
+def _dtype(number: int) -> np.dtype | None:
+    if number == TensorProto.STRING:
+        return np.dtype(object)
+    try:
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(number))
+    except (KeyError, TypeError):
+        return None
+    return dtype if dtype in NUMBERS else None
