@@ -17,6 +17,7 @@ T = TypeVar("T")
 MAX_JSON_BYTES = 1 << 20
 """Of one document. Reading one holds up the loop, which is everybody's: 40 ms for so many bytes of
 numbers (and 100 ms for the worst there is). Tensors can travel beside it as bytes."""
+INT64_END, UINT64_END = 1 << 63, 1 << 64
 
 _KINDS = {
     dict: "an object",

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from rnnserve.errors import Reason, Refusal
 from rnnserve.triton import grpc_service_pb2 as wire
 from rnnserve.wire.http import document, tensors
-from rnnserve.wire.http.document import Fields, kind_of, malformed
+from rnnserve.wire.http.document import INT64_END, UINT64_END, Fields, kind_of, malformed
 from rnnserve.wire.http.messages import parameter_value
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The header with the length of the JSON where bytes follow."""
-INT64_END, UINT64_END = 1 << 63, 1 << 64
 
 Parameters = Mapping[str, wire.InferParameter]
 

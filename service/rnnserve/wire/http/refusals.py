@@ -1,4 +1,4 @@
-"""Refusals over HTTP: the one table from codes to statuses, and what stands around every handler.
+"""Refusals over HTTP: the one table from the protocol's codes to statuses, and the body.
 
 A refusal is `{"error": sentence, "reason": word}`. Triton's clients read the sentence; the word is
 the one that gRPC's ErrorInfo carries and that the error metric is labelled with.
@@ -12,7 +12,7 @@ import grpc
 from aiohttp import web
 
 from rnnserve.errors import Refusal
-from rnnserve.wire.status import CODES
+from rnnserve.wire.inference.texts import code_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -21,8 +21,6 @@ STATUSES = {
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.UNIMPLEMENTED: 501,
-    # Triton has no code for it, and calls a full queue unavailable.
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 503,
 }
 """As Triton's; every other code is 400."""
 
@@ -34,7 +32,7 @@ def text_of(refusal: Refusal) -> str:
 
 def response_of(refusal: Refusal) -> web.Response:
     response = web.json_response(
-        status=STATUSES.get(CODES[refusal.reason], 400), text=text_of(refusal)
+        status=STATUSES.get(code_of(refusal.reason), 400), text=text_of(refusal)
     )
     if refusal.retry_after_s is not None:
         response.headers["Retry-After"] = str(math.ceil(refusal.retry_after_s))

@@ -19,19 +19,15 @@ import numpy as np
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository import strings
 from rnnserve.repository.dtypes import NUMPY_DTYPES
-from rnnserve.triton import model_config_pb2 as triton
 from rnnserve.wire.http.document import as_float, kind_of, malformed
+from rnnserve.wire.inference.datatypes import NAMES
 
 T = TypeVar("T")
 
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 BYTES = "BYTES"
 ONLY_BINARY = ("FP16", "BF16")
-DTYPES = {
-    triton.DataType.Name(triton.DataType.ValueType(number)).removeprefix("TYPE_"): dtype
-    for number, dtype in NUMPY_DTYPES.items()
-    if number != triton.TYPE_STRING
-}
+DTYPES = {NAMES[number]: dtype for number, dtype in NUMPY_DTYPES.items() if dtype.kind != "O"}
 SLICE = 8192
 """Elements that are written at a time: about 2 ms."""
 

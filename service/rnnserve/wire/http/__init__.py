@@ -1,0 +1,1 @@
+"""The Open Inference Protocol over HTTP and JSON, for curl and browsers. Alone imports aiohttp."""
