@@ -58,10 +58,15 @@ class Requests:
         called = Called(words, name, parameters, model.spec.is_sequential)
 
         def answered(outcome: Chunk | Refusal) -> None:
-            if isinstance(outcome, Refusal):
-                told(called.refusal(outcome))
-                return
-            told(_reply(request, model, outcome, wanted))
+            try:
+                if isinstance(outcome, Refusal):
+                    raise called.refusal(outcome)
+                reply = _reply(request, model, outcome, wanted)
+            except Exception as error:
+                # A bug too: whoever waits has to be told.
+                told(error)
+            else:
+                told(reply)
 
         timeout_s = min(parameters.timeout_s, left_s)
         if model.spec.is_sequential:
