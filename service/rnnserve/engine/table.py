@@ -16,6 +16,9 @@ from rnnserve.errors import Reason, Refusal
 REMEMBERED_ENDS = 10_000
 """Ended sessions of which is still known how they ended."""
 
+SEQUENCE_LIMITS = {"kept_replies": 0, "max_pending_chunks": 1024}
+"""Steps without an index can't come again; and clients of sequences don't know that a step may be
+refused because others wait."""
 NOWHERE = -1
 """No index."""
 LEAST_AGENDA = 64
@@ -149,8 +152,7 @@ class SessionTable:
         self.check_room(model)
         limits = self.session_limits.for_model(model.spec)
         if correlation is not None:
-            # Steps without an index can't come again.
-            limits = replace(limits, kept_replies=0)
+            limits = replace(limits, **SEQUENCE_LIMITS)
         # 128 random bits: the id is what entitles a client to the session.
         session_id = secrets.token_urlsafe(16)
         session = Session(session_id, model.slots.take(carry), limits, steps)

@@ -1,0 +1,172 @@
+"""ModelStreamInfer: replies in the order of the requests, bounded, and gone with their client."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from plain_models import POISON, marked_model
+from rnnserve.errors import Reason, Refusal
+from rnnserve.triton import grpc_service_pb2 as wire
+from rnnserve.wire.inference.stream import MAX_UNDER_WAY, InferenceStreams
+from rnnserve.wire.methods import Malformed
+from synchronous_engine import Notes
+from unit.service.calls import Client, tasks, turn, vanish
+from unit.service.inference_calls import Calls, goes_on, output, start
+
+
+class Caller(Client):
+    """A client with metadata of its own."""
+
+    def __init__(self, **metadata: str) -> None:
+        super().__init__()
+        self._metadata = tuple(metadata.items())
+
+    def invocation_metadata(self):
+        return self._metadata
+
+    def replies(self) -> list[wire.ModelInferResponse | str]:
+        """What was read: replies, or the sentences of errors."""
+        return [reply.error_message or reply.infer_response for reply in self.read]
+
+
+class Requests:
+    """What a client sends; it goes on until `finish`."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._queue: asyncio.Queue = asyncio.Queue()
+
+    def send(self, *requests: wire.ModelInferRequest) -> None:
+        for request in requests:
+            self._queue.put_nowait(request)
+
+    def finish(self) -> None:
+        self._queue.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[wire.ModelInferRequest]:
+        while (request := await self._queue.get()) is not None:
+            self.taken += 1
+            yield request
+
+
+class Stream:
+    """One stream over an engine that is ticked by hand."""
+
+    def __init__(self, **metadata: str) -> None:
+        self.calls = Calls(marked_model())
+        self.client, self.requests = Caller(**metadata), Requests()
+        self.streams = InferenceStreams(self.calls.requests, Notes())
+        self.task = asyncio.create_task(self.streams.serve(aiter(self.requests), self.client))
+
+    async def run(self) -> None:
+        await turn()
+        self.calls.engine.run_all()
+        await turn()
+
+
+def x(value: float) -> dict[str, np.ndarray]:
+    return {"x": np.array([[value]], np.float32)}
+
+
+async def test_replies_come_in_the_order_of_the_requests_whatever_is_ready_first():
+    stream = Stream()
+    stream.requests.send(
+        start("marked", x(1.0), 1, id="a"),
+        goes_on("marked", x(1.0), 9, id="b"),
+        start("marked", x(2.0), 2, id="c"),
+        goes_on("marked", x(3.0), 1, id="d", sequence_end=True),
+    )
+    stream.requests.finish()
+    await turn()
+    assert stream.client.read == []
+    await stream.run()
+    await stream.task
+    a, b, c, d = stream.client.replies()
+    assert [output(reply)[0, 0] for reply in (a, c, d)] == [1, 2, 4]
+    assert [reply.infer_response.id for reply in stream.client.read] == ["a", "b", "c", "d"]
+    assert "must specify the START flag" in b
+    refused = stream.client.read[1].infer_response.parameters
+    assert refused["rnnserve_reason"].string_param == "sequence_not_started"
+    assert refused["rnnserve_code"].string_param == "INVALID_ARGUMENT"
+    assert all(
+        reply.infer_response.parameters["triton_final_response"].bool_param
+        for reply in stream.client.read
+    )
+    assert tasks() == set()
+
+
+async def test_a_failing_step_is_told_and_leaves_stream_and_sequence_alive():
+    stream = Stream()
+    stream.requests.send(start("marked", x(1.0)), goes_on("marked", x(POISON)))
+    stream.requests.send(goes_on("marked", x(2.0)))
+    await stream.run()
+    first, failed, last = stream.client.replies()
+    assert (output(first)[0, 0], output(last)[0, 0]) == (1, 3)
+    assert "the model failed" in failed
+    assert "poison" not in failed
+    stream.requests.finish()
+    await stream.task
+
+
+async def test_who_asks_for_a_status_gets_the_first_error_as_one():
+    stream = Stream(triton_grpc_error="true")
+    stream.requests.send(start("marked", x(1.0)), goes_on("marked", x(1.0), 9))
+    await stream.run()
+    with pytest.raises(Refusal) as error:
+        await stream.task
+    assert error.value.reason is Reason.SEQUENCE_NOT_STARTED
+    assert len(stream.client.read) == 1
+    assert tasks() == set()
+
+
+async def test_a_client_that_does_not_read_is_not_read_from():
+    stream = Stream()
+    stream.client.reads.clear()
+    stream.requests.send(start("marked", x(0.0)))
+    stream.requests.send(*[goes_on("marked", x(1.0))] * (2 * MAX_UNDER_WAY))
+    for _ in range(4 * MAX_UNDER_WAY):
+        await asyncio.sleep(0)
+    assert stream.requests.taken <= MAX_UNDER_WAY + 2
+    stream.client.reads.set()
+    stream.requests.finish()
+    while not stream.task.done():
+        await stream.run()
+    replies = stream.client.replies()
+    assert len(replies) == 2 * MAX_UNDER_WAY + 1
+    assert [output(reply)[0, 0] for reply in replies] == list(range(len(replies)))
+    assert stream.calls.engine.audit() == []
+
+
+async def test_a_client_that_vanishes_leaves_its_sequence_and_no_task():
+    stream = Stream()
+    stream.requests.send(start("marked", x(1.0)))
+    await turn()
+    await vanish(stream.task)
+    assert tasks() == set()
+    stream.calls.engine.run_all()
+    assert output(stream.calls.ask(goes_on("marked", x(1.0))))[0, 0] == 2
+    assert stream.calls.engine.audit() == []
+
+
+async def test_a_cut_stream_writes_what_is_ready_first():
+    stream = Stream()
+    stream.requests.send(start("marked", x(1.0)))
+    await stream.run()
+    stream.requests.send(goes_on("marked", x(1.0)))
+    await turn()
+    stream.streams.cut(Refusal(Reason.DRAINING, "the server is stopping"))
+    with pytest.raises(Refusal, match="stopping"):
+        await stream.task
+    assert len(stream.client.read) == 1
+    assert tasks() == set()
+
+
+async def test_bytes_that_are_no_request_end_the_stream_with_a_reason():
+    stream = Stream()
+    stream.requests.send(Malformed())
+    with pytest.raises(Refusal) as error:
+        await stream.task
+    assert error.value.reason is Reason.MALFORMED
+    assert tasks() == set()
