@@ -1,0 +1,469 @@
+"""Tiny ONNX models whose answers can be worked out by hand, written as whole Triton repositories.
+
+    accumulator(type)   y = the sum of all x so far; of BOOL, whether any was true
+    remembering()       keeps all it was given: a state that grows; y = their sum
+    marked()            the sum, which the graph itself begins anew at START, and what it was told
+    counting()          the sum and the count; sorted by name, the states' outputs stand the other
+                        way round than their inputs
+    unbatched()         the sum; max_batch_size 0
+    reshaped()          the sum; dims [ 1 ], and the graph has [N]
+    timed()             the running sum of a chunk of T steps
+    scaled()            the sum of factor * x; a session sets the factor once
+    fragile()           the sum; any x from 100 on fails the whole run
+    adder()             stateless: A + B and A - B
+    text()              stateless: text as it came, of any length
+    everything()        stateless: a tensor of every type, as it came
+
+Each is a `TinyModel`: `write` lays it out in a repository, and `SynchronousEngine` takes it as it
+is. Sequence models take x [1] a step and are called as their function.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from onnx import NodeProto, TensorProto, checker, helper, numpy_helper
+
+from rnnserve.engine.runner import Runner
+from rnnserve.repository.config import read_config
+from rnnserve.repository.spec import ModelSpec
+
+Tensors = Mapping[str, tuple[str, list[int | str]]]
+"""Type, by its name in the protocol, and dims; one that is text is free."""
+
+OPSET = 17
+FIRST_FAILING = 100
+"""The least x that `fragile` fails on."""
+
+ONNX_TYPES = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+"""Every type of the protocol that onnxruntime runs."""
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    """One model: what stands in its folder."""
+
+    name: str
+    config: str
+    graph: bytes
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What else there is, by its path in the model's folder."""
+
+    def write(self, repository: Path, version: int = 1) -> None:
+        """Lay it out in Triton's layout; once for each version."""
+        folder = repository / self.name
+        (folder / str(version)).mkdir(parents=True)
+        (folder / "config.pbtxt").write_text(self.config)
+        (folder / str(version) / "model.onnx").write_bytes(self.graph)
+        for path, data in self.files.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_bytes(data)
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """As version 1."""
+        read = read_config(self.config, self.name, lambda name: self.files[f"initial_state/{name}"])
+        return replace(read.spec, version=1)
+
+    def runner(self) -> Runner:
+        return Runner(self.spec, self.graph)
+
+
+def publish(repository: Path, models: Iterable[TinyModel]) -> None:
+    """Lay all of them out, each as version 1."""
+    for model in models:
+        model.write(repository)
+
+
+def all_of_them() -> list[TinyModel]:
+    """One of each kind, under names of their own."""
+    sums = [accumulator(of) for of in ("FP32", "FP16", "INT64", "INT32", "BOOL")]
+    sequential = [remembering(), marked(), counting(), unbatched(), reshaped(), timed(), scaled()]
+    return [*sums, *sequential, fragile(), adder(), text(), everything()]
+
+
+# Sequence models.
+
+
+def accumulator(
+    of: str = "FP32",
+    *,
+    name: str = "",
+    begins: str = "",
+    begins_with: float | None = None,
+    strategy: str = "oldest { max_candidate_sequences: 64 }",
+    idle_us: int = 60_000_000,
+) -> TinyModel:
+    """`begins`: the state's initial_state in config.pbtxt, if any; `begins_with`: a value in a
+    `data_file`, instead."""
+    name = name or f"sum_{of.lower()}"
+    files = {}
+    if begins_with is not None:
+        files["initial_state/first"] = np.array([begins_with], DTYPES[of]).tobytes()
+        begins = 'data_file: "first"'
+    if begins:
+        begins = (
+            f'initial_state: {{ name: "begin" data_type: {config_type(of)} dims: [ 1 ] {begins} }}'
+        )
+    graph = graph_of(
+        {"x": (of, ["N", 1]), "h": (of, ["N", 1])},
+        {"y": (of, ["N", 1]), "hn": (of, ["N", 1])},
+        [
+            helper.make_node("Or" if of == "BOOL" else "Add", ["h", "x"], ["hn"]),
+            helper.make_node("Identity", ["hn"], ["y"]),
+        ],
+    )
+    config = f"""
+        name: "{name}"
+        backend: "onnxruntime"
+        max_batch_size: 8
+        {entries(input={"x": of}, output={"y": of})}
+        sequence_batching {{
+          max_sequence_idle_microseconds: {idle_us}
+          {strategy}
+          state [ {{
+            input_name: "h" output_name: "hn" data_type: {config_type(of)} dims: [ 1 ]
+            {begins}
+          }} ]
+        }}
+    """
+    return TinyModel(name, config, graph, files)
+
+
+def remembering() -> TinyModel:
+    """The state begins as one zero: each -1 in its dims becomes 1."""
+    graph = graph_of(
+        {"x": ("FP32", ["N", "L"]), "kept": ("FP32", ["N", "K"])},
+        {"y": ("FP32", ["N", 1]), "kept_next": ("FP32", ["N", "K_and_L"])},
+        [
+            helper.make_node("Concat", ["kept", "x"], ["kept_next"], axis=1),
+            helper.make_node("ReduceSum", ["kept_next", "columns"], ["y"], keepdims=1),
+        ],
+        columns=np.array([1]),
+    )
+    config = """
+        platform: "onnxruntime_onnx"
+        max_batch_size: 8
+        input [ { name: "x" data_type: TYPE_FP32 dims: [ -1 ] } ]
+        output [ { name: "y" data_type: TYPE_FP32 dims: [ 1 ] } ]
+        sequence_batching {
+          oldest { max_candidate_sequences: 64 }
+          state { input_name: "kept" output_name: "kept_next" data_type: TYPE_FP32 dims: [ -1 ] }
+        }
+    """
+    return TinyModel("remembering", config, graph)
+
+
+def marked(corrid: str = "UINT64", *, name: str = "marked") -> TinyModel:
+    """Each control in another representation. START is -1 or 1, and the sum is the graph's own to
+    begin anew."""
+    controls: Tensors = {
+        "start": ("FP32", ["N", 1]),
+        "end": ("BOOL", ["N", 1]),
+        "ready": ("INT32", ["N", 1]),
+        "id": (corrid, ["N", 1]),
+    }
+    echoes = {f"{name}_was": value for name, value in controls.items()}
+    graph = graph_of(
+        {"x": ("FP32", ["N", 1]), "h": ("FP32", ["N", 1]), **controls},
+        {"y": ("FP32", ["N", 1]), "hn": ("FP32", ["N", 1]), **echoes},
+        [
+            helper.make_node("Greater", ["start", "zero"], ["begins"]),
+            helper.make_node("Where", ["begins", "zero", "h"], ["before"]),
+            helper.make_node("Add", ["before", "x"], ["hn"]),
+            helper.make_node("Identity", ["hn"], ["y"]),
+            *(helper.make_node("Identity", [name], [f"{name}_was"]) for name in controls),
+        ],
+        zero=np.array(0, np.float32),
+    )
+    outputs = {"y": "FP32"} | {name: of for name, (of, _) in echoes.items()}
+    config = f"""
+        backend: "onnxruntime"
+        max_batch_size: 8
+        {entries(input={"x": "FP32"}, output=outputs)}
+        sequence_batching {{
+          direct {{ }}
+          control_input [
+            {{ name: "start" control [
+              {{ kind: CONTROL_SEQUENCE_START fp32_false_true: [ -1, 1 ] }} ] }},
+            {{ name: "end" control [
+              {{ kind: CONTROL_SEQUENCE_END bool_false_true: [ false, true ] }} ] }},
+            {{ name: "ready" control [
+              {{ kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 1 ] }} ] }},
+            {{ name: "id" control [
+              {{ kind: CONTROL_SEQUENCE_CORRID data_type: {config_type(corrid)} }} ] }}
+          ]
+          state [ {{ input_name: "h" output_name: "hn" data_type: TYPE_FP32 dims: [ 1 ] }} ]
+        }}
+    """
+    return TinyModel(name, config, graph)
+
+
+def counting() -> TinyModel:
+    """The pair of names that Triton swaps: of equal shape and type, so that nothing would show but
+    the answers."""
+    graph = graph_of(
+        {name: ("INT64", ["N", 1]) for name in ("x", "cache_last", "cache_last_len")},
+        {
+            name: ("INT64", ["N", 1])
+            for name in ("y", "n", "cache_last_next", "cache_last_len_next")
+        },
+        [
+            helper.make_node("Add", ["cache_last", "x"], ["cache_last_next"]),
+            helper.make_node("Add", ["cache_last_len", "one"], ["cache_last_len_next"]),
+            helper.make_node("Identity", ["cache_last_next"], ["y"]),
+            helper.make_node("Identity", ["cache_last_len_next"], ["n"]),
+        ],
+        one=np.array(1),
+    )
+    config = f"""
+        backend: "onnxruntime"
+        max_batch_size: 8
+        {entries(input={"x": "INT64"}, output={"y": "INT64", "n": "INT64"})}
+        sequence_batching {{
+          oldest {{ max_candidate_sequences: 64 }}
+          state [
+            {{ input_name: "cache_last" output_name: "cache_last_next"
+              data_type: TYPE_INT64 dims: 1 }},
+            {{ input_name: "cache_last_len" output_name: "cache_last_len_next"
+              data_type: TYPE_INT64 dims: 1 }}
+          ]
+        }}
+    """
+    return TinyModel("counting", config, graph)
+
+
+def unbatched() -> TinyModel:
+    """`dims` are whole shapes; the graph knows no rows."""
+    graph = graph_of(
+        {"x": ("FP32", [2]), "h": ("FP32", [2])},
+        {"y": ("FP32", [2]), "hn": ("FP32", [2])},
+        [
+            helper.make_node("Add", ["h", "x"], ["hn"]),
+            helper.make_node("Identity", ["hn"], ["y"]),
+        ],
+    )
+    config = """
+        backend: "onnxruntime"
+        max_batch_size: 0
+        input [ { name: "x" data_type: TYPE_FP32 dims: [ 2 ] } ]
+        output [ { name: "y" data_type: TYPE_FP32 dims: [ 2 ] } ]
+        sequence_batching {
+          state [ { input_name: "h" output_name: "hn" data_type: TYPE_FP32 dims: [ 2 ] } ]
+        }
+    """
+    return TinyModel("unbatched", config, graph)
+
+
+def reshaped() -> TinyModel:
+    """As the configurations of speech encoders have their lengths."""
+    graph = graph_of(
+        {"x": ("INT32", ["N"]), "h": ("INT32", ["N", 1])},
+        {"y": ("INT32", ["N"]), "hn": ("INT32", ["N", 1])},
+        [
+            helper.make_node("Unsqueeze", ["x", "last"], ["column"]),
+            helper.make_node("Add", ["h", "column"], ["hn"]),
+            helper.make_node("Squeeze", ["hn", "last"], ["y"]),
+        ],
+        last=np.array([1]),
+    )
+    config = """
+        backend: "onnxruntime"
+        max_batch_size: 8
+        input [ { name: "x" data_type: TYPE_INT32 dims: [ 1 ] reshape: { shape: [ ] } } ]
+        output [ { name: "y" data_type: TYPE_INT32 dims: [ 1 ] reshape: { shape: [ ] } } ]
+        sequence_batching {
+          oldest { max_candidate_sequences: 64 }
+          state [ { input_name: "h" output_name: "hn" data_type: TYPE_INT32 dims: [ 1 ] } ]
+        }
+    """
+    return TinyModel("reshaped", config, graph)
+
+
+def timed() -> TinyModel:
+    """A chunk of T steps may be cut anywhere."""
+    graph = graph_of(
+        {"x": ("FP32", ["N", "T", 1]), "h": ("FP32", ["N", 1])},
+        {"y": ("FP32", ["N", "T", 1]), "hn": ("FP32", ["N", 1])},
+        [
+            helper.make_node("CumSum", ["x", "time"], ["sums"]),
+            helper.make_node("Unsqueeze", ["h", "time"], ["before"]),
+            helper.make_node("Add", ["sums", "before"], ["y"]),
+            helper.make_node("Gather", ["y", "last"], ["hn"], axis=1),
+        ],
+        time=np.array([1]),
+        last=np.array(-1),
+    )
+    config = """
+        backend: "onnxruntime"
+        max_batch_size: 8
+        parameters { key: "time_axis" value { string_value: "1" } }
+        input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, 1 ] } ]
+        output [ { name: "y" data_type: TYPE_FP32 dims: [ -1, 1 ] } ]
+        sequence_batching {
+          oldest { max_candidate_sequences: 64 }
+          state [ { input_name: "h" output_name: "hn" data_type: TYPE_FP32 dims: [ 1 ] } ]
+        }
+    """
+    return TinyModel("timed", config, graph)
+
+
+def scaled() -> TinyModel:
+    """Triton would want the factor with every step, and so it is declared."""
+    graph = graph_of(
+        {name: ("FP32", ["N", 1]) for name in ("x", "h", "factor")},
+        {name: ("FP32", ["N", 1]) for name in ("y", "hn")},
+        [
+            helper.make_node("Mul", ["x", "factor"], ["more"]),
+            helper.make_node("Add", ["h", "more"], ["hn"]),
+            helper.make_node("Identity", ["hn"], ["y"]),
+        ],
+    )
+    config = f"""
+        backend: "onnxruntime"
+        max_batch_size: 8
+        parameters {{ key: "once.factor" value {{ string_value: "true" }} }}
+        {entries(input={"x": "FP32", "factor": "FP32"}, output={"y": "FP32"})}
+        sequence_batching {{
+          oldest {{ max_candidate_sequences: 64 }}
+          state [ {{ input_name: "h" output_name: "hn" data_type: TYPE_FP32 dims: [ 1 ] }} ]
+        }}
+    """
+    return TinyModel("scaled", config, graph)
+
+
+def fragile() -> TinyModel:
+    """x is looked up in a table of `FIRST_FAILING` entries, and onnxruntime fails a whole run for
+    one index that is out of range."""
+    graph = graph_of(
+        {"x": ("INT64", ["N", 1]), "h": ("INT64", ["N", 1])},
+        {"y": ("INT64", ["N", 1]), "hn": ("INT64", ["N", 1])},
+        [
+            helper.make_node("Gather", ["table", "x"], ["found"]),
+            helper.make_node("Add", ["h", "found"], ["hn"]),
+            helper.make_node("Identity", ["hn"], ["y"]),
+        ],
+        table=np.arange(FIRST_FAILING),
+    )
+    config = f"""
+        backend: "onnxruntime"
+        max_batch_size: 8
+        {entries(input={"x": "INT64"}, output={"y": "INT64"})}
+        sequence_batching {{
+          oldest {{ max_candidate_sequences: 64 }}
+          state [ {{ input_name: "h" output_name: "hn" data_type: TYPE_INT64 dims: [ 1 ] }} ]
+        }}
+    """
+    return TinyModel("fragile", config, graph)
+
+
+# Models whose requests stand alone.
+
+
+def adder() -> TinyModel:
+    graph = graph_of(
+        {name: ("FP32", ["N", 4]) for name in ("A", "B")},
+        {name: ("FP32", ["N", 4]) for name in ("SUM", "DIFFERENCE")},
+        [
+            helper.make_node("Add", ["A", "B"], ["SUM"]),
+            helper.make_node("Sub", ["A", "B"], ["DIFFERENCE"]),
+        ],
+    )
+    config = """
+        backend: "onnxruntime"
+        max_batch_size: 8
+        input [
+          { name: "A" data_type: TYPE_FP32 dims: [ 4 ] },
+          { name: "B" data_type: TYPE_FP32 dims: [ 4 ] }
+        ]
+        output [
+          { name: "SUM" data_type: TYPE_FP32 dims: [ 4 ] },
+          { name: "DIFFERENCE" data_type: TYPE_FP32 dims: [ 4 ] }
+        ]
+        dynamic_batching { }
+    """
+    return TinyModel("adder", config, graph)
+
+
+def text() -> TinyModel:
+    graph = graph_of(
+        {"words": ("BYTES", ["N", "L"])},
+        {"same": ("BYTES", ["N", "L"])},
+        [helper.make_node("Identity", ["words"], ["same"])],
+    )
+    config = """
+        backend: "onnxruntime"
+        max_batch_size: 8
+        input [ { name: "words" data_type: TYPE_STRING dims: [ -1 ] } ]
+        output [ { name: "same" data_type: TYPE_STRING dims: [ -1 ] } ]
+        dynamic_batching { }
+    """
+    return TinyModel("text", config, graph)
+
+
+def everything() -> TinyModel:
+    types = list(ONNX_TYPES)
+    graph = graph_of(
+        {f"in_{of}": (of, ["N", 3]) for of in types},
+        {f"out_{of}": (of, ["N", 3]) for of in types},
+        [helper.make_node("Identity", [f"in_{of}"], [f"out_{of}"]) for of in types],
+    )
+    inputs, outputs = ({f"{side}_{of}": of for of in types} for side in ("in", "out"))
+    config = f"""
+        backend: "onnxruntime"
+        max_batch_size: 8
+        {entries(dims="[ 3 ]", input=inputs, output=outputs)}
+        dynamic_batching {{ }}
+    """
+    return TinyModel("everything", config, graph)
+
+
+# What they are made of.
+
+DTYPES = {of: np.dtype(helper.tensor_dtype_to_np_dtype(kind)) for of, kind in ONNX_TYPES.items()}
+"""As numpy has them."""
+
+
+def config_type(of: str) -> str:
+    """A type's name in config.pbtxt."""
+    return "TYPE_STRING" if of == "BYTES" else f"TYPE_{of}"
+
+
+def entries(dims: str = "[ 1 ]", **sides: Mapping[str, str]) -> str:
+    """The lists `input` and `output` of tensors that all have these dims; types by name."""
+    return "\n".join(
+        f'{side} {{ name: "{name}" data_type: {config_type(of)} dims: {dims} }}'
+        for side, tensors in sides.items()
+        for name, of in tensors.items()
+    )
+
+
+def graph_of(
+    inputs: Tensors, outputs: Tensors, nodes: list[NodeProto], **constants: np.ndarray
+) -> bytes:
+    """The bytes of a checked ONNX file."""
+    sides = [
+        [helper.make_tensor_value_info(name, ONNX_TYPES[of], dims) for name, (of, dims) in of_side]
+        for of_side in (inputs.items(), outputs.items())
+    ]
+    tensors = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "g", *sides, tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    checker.check_model(model)
+    return model.SerializeToString()
