@@ -14,10 +14,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-
 from rnnserve.engine.audit import audit
 from rnnserve.engine.backlog import Backlog, BacklogLimits
 from rnnserve.engine.engine import Engine
@@ -25,26 +21,26 @@ from rnnserve.engine.meter import Cause
 from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import OperatorError
+from rnnserve.ops.grpc_port import GrpcPort
 from rnnserve.ops.hosting import Hosting
 from rnnserve.ops.loading import Loader
 from rnnserve.ops.metrics import Metrics
 from rnnserve.settings import ServeSettings
 from rnnserve.wire.catalogue import Catalogue
 from rnnserve.wire.generate import Generations
+from rnnserve.wire.http.routes import Routes
+from rnnserve.wire.http.server import HttpServer
 from rnnserve.wire.inference.calls import Inference
 from rnnserve.wire.inference.servicer import InferenceServicer
-from rnnserve.wire.methods import INFERENCE, SERVICE, register
+from rnnserve.wire.methods import INFERENCE, SERVICE
 from rnnserve.wire.operations import Operations
 from rnnserve.wire.servicer import Servicer
 from rnnserve.wire.stream import Streams
 
 logger = logging.getLogger(__name__)
 
-ROOM_FOR_REFUSAL_BYTES = 1 << 20
-"""gRPC itself ends a stream on a message over its limit; up to this much more is refused by us."""
 CUT_GRACE_S = 1.0
 LOOK_EVERY_S = 0.1
-NAMES = (SERVICE.full_name, INFERENCE.full_name)
 RUN_NICENESS = 5
 """Of the threads that run long batches."""
 
@@ -71,19 +67,29 @@ class Server:
             backlog=backlog,
             meter=self._metrics,
         )
-        self._servicer = self._build_servicer()
         self._is_ready = False
+        generations = Generations(self.engine, self._hosting.tokenizers)
+        self._servicer = Servicer(
+            Streams(Operations(self.engine, settings.max_frame_bytes)),
+            generations,
+            Catalogue(self._hosting),
+            partial(audit, self.engine),
+            self._metrics,
+        )
         inference = Inference(self.engine, self._hosting, lambda: self._is_ready)
         self._inference = InferenceServicer(inference, self._metrics)
-        self._health = health.aio.HealthServicer()
+        routes = Routes(inference, generations, inference.models, self._metrics)
+        self._http = HttpServer(
+            routes.table(), self._metrics, max_body_bytes=settings.max_frame_bytes
+        )
 
     async def serve(self, stop: asyncio.Event, stop_hard: asyncio.Event) -> None:
         """Serve until `stop` is set and the drain is over, or until `stop_hard` is.
 
         Raises OperatorError when a port can't be had, and whatever ended a ticker.
         """
-        grpc_server = self._build_grpc()
-        port = self._bind(grpc_server)
+        servicers = [(SERVICE, self._servicer), (INFERENCE, self._inference)]
+        grpc_port = GrpcPort(self._settings, servicers)
         try:
             metrics_port = self._metrics.serve(self._settings.host, self._settings.metrics_port)
         except OSError as error:
@@ -92,80 +98,47 @@ class Server:
         self._hosting.start(self.engine)
         looking_after = asyncio.create_task(self._look_after())
         try:
-            await grpc_server.start()
-            await self._set_ready()
+            await grpc_port.start()
+            await self._start_http()
+            self._is_ready = True
+            await grpc_port.set_ready()
             logger.info(
                 "rnnserve is ready: grpc %s:%d, metrics http://%s:%d/metrics, models: %s",
                 self._settings.host,
-                port,
+                grpc_port.port,
                 self._settings.host,
                 metrics_port.port,
                 ", ".join(self.engine.served.names()),
             )
             await _first(stop, stop_hard, self._hosting.failed)
             self._hosting.raise_failure()
+            self._is_ready = False
+            await grpc_port.set_not_ready()
             await self._drain(stop_hard)
-            await grpc_server.stop(CUT_GRACE_S)
+            await asyncio.gather(self._http.stop(CUT_GRACE_S), grpc_port.stop(CUT_GRACE_S))
         finally:
             looking_after.cancel()
             await asyncio.gather(looking_after, self._hosting.stop(), return_exceptions=True)
-            await grpc_server.stop(None)
+            await asyncio.gather(self._http.stop(0.0), grpc_port.stop(None))
             self._executor.shutdown(wait=True, cancel_futures=True)
             metrics_port.close()
         logger.info("stopped")
 
-    def _build_servicer(self) -> Servicer:
-        operations = Operations(self.engine, self._settings.max_frame_bytes)
-        return Servicer(
-            Streams(operations),
-            Generations(self.engine, self._hosting.tokenizers),
-            Catalogue(self._hosting),
-            partial(audit, self.engine),
-            self._metrics,
-        )
-
-    def _build_grpc(self) -> grpc.aio.Server:
-        limit_bytes = self._settings.max_frame_bytes + ROOM_FOR_REFUSAL_BYTES
-        server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", limit_bytes),
-                ("grpc.max_send_message_length", -1),
-                # Streams live long; let clients find out that we are gone, and the reverse.
-                ("grpc.keepalive_time_ms", 60_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-                # Two servers on one port would share its clients without a word.
-                ("grpc.so_reuseport", 0),
-                # A message's size is checked before it is decompressed.
-                ("grpc.compression_enabled_algorithms_bitset", 1),
-            ]
-        )
-        register(SERVICE, self._servicer, server, self._settings.max_frame_bytes)
-        register(INFERENCE, self._inference, server, self._settings.max_frame_bytes)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (*NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-        return server
-
-    def _bind(self, server: grpc.aio.Server) -> int:
-        address = f"{self._settings.host}:{self._settings.port}"
+    async def _start_http(self) -> None:
+        """Serve the protocol over HTTP too, where that was asked for."""
+        port = self._settings.http_port
+        if port is None:
+            return
         try:
-            return server.add_insecure_port(address)
-        except RuntimeError:
-            raise OperatorError(
-                f"can't listen on {address}: is the port taken? Choose another with --port"
-            ) from None
-
-    async def _set_ready(self) -> None:
-        self._is_ready = True
-        for name in ("", *NAMES):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            bound = await self._http.start(self._settings.host, port)
+        except OSError as error:
+            raise OperatorError(f"--http-port {port}: {error}") from None
+        logger.info(
+            "the Open Inference Protocol over HTTP: http://%s:%d/v2", self._settings.host, bound
+        )
 
     async def _drain(self, stop_hard: asyncio.Event) -> None:
         """Refuse new sessions and wait, within the grace, until the open ones have ended."""
-        self._is_ready = False
-        await self._health.enter_graceful_shutdown()
         self.engine.drain()
         until_s = time.monotonic() + self._settings.grace_s
         logger.info("draining: %d sessions open", len(self.engine.table))

@@ -30,11 +30,10 @@ class Inference:
         is_ready: Callable[[], bool],
         wall_clock_s: Callable[[], float] = time.time,
     ) -> None:
-        self.requests: Requests
         self._engine = engine
         self._repository = repository
-        self._models = Models(engine, repository)
-        self.requests = Requests(engine, Sequences(engine), self._models)
+        self.models = Models(engine, repository)
+        self.requests = Requests(engine, Sequences(engine), self.models)
         self._is_ready = is_ready
         self._wall_clock_s = wall_clock_s
 
@@ -66,7 +65,7 @@ class Inference:
     def model_ready(self, name: str, version: str) -> bool:
         """Raises Refusal (unknown_model): a model that isn't there is an error, not unready."""
         try:
-            self._models.find(name, version)
+            self.models.find(name, version)
         except Refusal as refusal:
             if refusal.reason is Reason.MODEL_NOT_READY:
                 return False
@@ -78,13 +77,13 @@ class Inference:
 
     def model_metadata(self, name: str, version: str) -> wire.ModelMetadataResponse:
         """Raises Refusal: bad_parameter, unknown_model, model_not_ready."""
-        model = self._models.find(name, version)
+        model = self.models.find(name, version)
         versions = [model.spec.version] if version else self._engine.served.versions(name)
         return model_metadata(model, self._repository.config(model), versions)
 
     def model_config(self, name: str, version: str) -> wire.ModelConfigResponse:
         """Raises Refusal: bad_parameter, unknown_model, model_not_ready."""
-        model = self._models.find(name, version)
+        model = self.models.find(name, version)
         config = filled_config(self._engine, model, self._repository.config(model))
         return wire.ModelConfigResponse(config=config)
 
@@ -97,7 +96,7 @@ class Inference:
         return wire.ModelStatisticsResponse(
             model_stats=[
                 model_statistics(model, now_s, self._wall_clock_s)
-                for model in self._models.all(name, version)
+                for model in self.models.all(name, version)
             ]
         )
 
