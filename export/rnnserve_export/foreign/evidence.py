@@ -10,7 +10,13 @@ from enum import IntEnum
 
 from rnnserve_export.foreign.file import Tensor
 from rnnserve_export.foreign.flow import Flow
-from rnnserve_export.foreign.names import Kinship, likeness, sounds_like_data, sounds_like_state
+from rnnserve_export.foreign.names import (
+    Kinship,
+    likeness,
+    sounds_like_data,
+    sounds_like_layer,
+    sounds_like_state,
+)
 
 KIN = {Kinship.STEPS: 20_000, Kinship.SIDES: 16_000}
 PART_OF_NAME = 6_000
@@ -42,9 +48,19 @@ class Evidence:
     """That the input is a state, should the output be its next."""
     is_next: Sure
     """That the output is its next, should it have no rival."""
+    by_name: bool
+    """Both are one name, marks aside."""
+    by_memory: bool
+    """An operator's memory goes in as one and comes out as the other."""
     is_firm: bool
     """Whether it holds even where nothing would be left to be data."""
     why: tuple[str, ...]
+
+    def is_denied_by(self, rival: "Evidence") -> bool:
+        """Whether the name says one thing and the graph the opposite."""
+        return (self.by_name and rival.by_memory and not self.by_memory) or (
+            self.by_memory and rival.by_name and not self.by_name
+        )
 
 
 def possible(one: Tensor, other: Tensor) -> bool:
@@ -57,6 +73,15 @@ def possible(one: Tensor, other: Tensor) -> bool:
         isinstance(a, str) or isinstance(b, str) or a == b
         for a, b in zip(one.dims, other.dims, strict=True)
     )
+
+
+def is_worth_a_thought(one: Tensor, other: Tensor, flow: Flow) -> bool:
+    """Whether anything but shape and type speaks for a possible pair, or nothing against it: where
+    one of both is data by its name, shape and type are no reason."""
+    ends = (one.name, other.name)
+    by_name = likeness(*ends).kinship is not Kinship.NONE
+    is_data = sounds_like_data(one.name) or sounds_like_data(other.name)
+    return by_name or ends in flow.memories or not is_data
 
 
 def evidence(one: Tensor, other: Tensor, flow: Flow) -> Evidence:
@@ -79,6 +104,8 @@ def evidence(one: Tensor, other: Tensor, flow: Flow) -> Evidence:
         weight,
         is_state=_is_state(one, other, flow),
         is_next=_is_next(is_whole or same_name, ends in flow.far, names.kinship),
+        by_name=same_name,
+        by_memory=is_whole,
         is_firm=is_whole or sounds_like_state(one.name),
         why=tuple(_reasons(one, other, flow)),
     )
@@ -92,7 +119,7 @@ def _is_state(one: Tensor, other: Tensor, flow: Flow) -> Sure:
         return Sure.CERTAIN
     if memory is not None or ends in flow.moved or sounds_like_state(one.name):
         return Sure.LIKELY
-    if kinship is Kinship.SIDES and not sounds_like_data(one.name):
+    if kinship is Kinship.SIDES and not (sounds_like_data(one.name) or sounds_like_layer(one.name)):
         return Sure.LIKELY
     if sounds_like_state(other.name) and ends in flow.far:
         return Sure.LIKELY

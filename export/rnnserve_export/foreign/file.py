@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from rnnserve.errors import ModelProblem
 from rnnserve.repository.graph import BUILT_IN_DOMAINS, read_graph
 from rnnserve_export.foreign.errors import ForeignError
 
@@ -129,13 +130,17 @@ class ForeignFile:
             for tensor in (*self.inputs, *self.outputs)
             if tensor.dtype is None
         ]
+        try:
+            read_graph(self.data, str(self.path))
+        except ModelProblem as problem:
+            # What is said here already, the server would say in its own words.
+            found = found or [str(problem)]
         return tuple(found)
 
     def check(self) -> None:
-        """Raises ForeignError or ModelProblem when the file can't be served as it lies there."""
+        """Raises ForeignError when the file can't be served as it lies there."""
         if self.problems:
             raise ForeignError(f"{self.path} can't be served: {'; '.join(self.problems)}")
-        read_graph(self.data, str(self.path))
 
 
 _KNOWN_TYPES = frozenset(helper.get_all_tensor_dtypes())

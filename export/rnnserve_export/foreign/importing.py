@@ -22,7 +22,7 @@ from rnnserve_export.foreign.probe import Found, probe
 from rnnserve_export.foreign.proof import Proof, prove
 from rnnserve_export.foreign.reader import read_file
 from rnnserve_export.foreign.reading import Reading, read
-from rnnserve_export.foreign.report import as_json, show
+from rnnserve_export.foreign.report import as_json, show, show_fact, show_open
 from rnnserve_export.foreign.serving import DEFAULT_MAX_BATCH, model_spec
 from rnnserve_export.foreign.trials import CHUNKS, COMPANY, RUNS, Check
 from rnnserve_export.publish import ModelFolder, Published, publish
@@ -37,7 +37,7 @@ def import_file(
     """Publish the file as the next version of a model, or say why not.
 
     Raises ForeignError: the file, what isn't known of it, or the proof stands in the way;
-    ModelProblem: the file can't be served; ExportError: the name or the repository.
+    ExportError: the name or the repository.
     """
     file = read_file(path)
     model = ModelFolder(options.repository, _name(path, options))
@@ -45,14 +45,20 @@ def import_file(
     reading = read(file, read_hints(overrules, file))
     show(console, reading)
     if reading.questions:
-        raise Undecided("; ".join(reading.questions))
+        show_open(console, reading)
+        first, *others = reading.questions
+        raise Undecided(first + (f" (and {len(others)} more that is open)" if others else ""))
     found, proof = _prove(reading, model, options, console)
     console.print(_table(proof))
     for heading, sentence in _verdicts(reading, found, proof):
-        _say(console, f"{heading}: {sentence}")
+        show_fact(console, heading, sentence)
     files = {GRAPH: file.data, PROOF: _record(reading, proof)}
     published = publish(options.repository, proof.spec, files, force=options.force)
-    _say(console, _where(published, options.repository, proof))
+    if published.is_new:
+        show_fact(console, "Triton", _in_triton(options.repository, proof.spec.name))
+        _say(console, f"published {published.folder}")
+    else:
+        _say(console, f"{published.folder} is this very model already: nothing to publish")
     return published
 
 
@@ -154,12 +160,12 @@ def _record(reading: Reading, proof: Proof) -> bytes:
     return (json.dumps(contents, indent=2) + "\n").encode()
 
 
-def _where(published: Published, repository: Path, proof: Proof) -> str:
-    if not published.is_new:
-        return f"{published.folder} is this very model already: nothing to publish"
-    stands = triton_problems(repository, proof.spec.name)
-    also = "" if stands else ", and Triton could serve it too"
-    return f"published {published.folder}{also}"
+def _in_triton(repository: Path, name: str) -> str:
+    problems = triton_problems(repository, name)
+    if not problems:
+        return "could serve it too"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"could not serve it: {problems[0]}{more}"
 
 
 def _say(console: Console, sentence: str) -> None:

@@ -9,7 +9,7 @@ from rnnserve_export.foreign.hints import read_hints
 from rnnserve_export.foreign.options import InspectOptions, Overrules
 from rnnserve_export.foreign.reader import read_file
 from rnnserve_export.foreign.reading import Reading, read
-from rnnserve_export.foreign.report import as_json, show, show_command
+from rnnserve_export.foreign.report import as_json, show, show_command, show_open
 
 
 def inspect_file(
@@ -22,6 +22,7 @@ def inspect_file(
         console.out(json.dumps(as_json(reading), indent=2), highlight=False)
         return reading
     show(console, reading)
+    show_open(console, reading)
     if not file.problems:
         show_command(console, reading)
     return reading

@@ -34,10 +34,11 @@ STATE_WORDS = _set(
 """What is called so is kept from step to step."""
 DATA_WORDS = _set(
     "audio wav wave waveform pcm signal speech sound mic noisy clean enhanced frame spec mel stft "
-    "fbank feature feat image img video text token id label logit prob obs action "
-    "rnn lstm gru net model encoder decoder layer"
+    "fbank feature feat image img video text token id label logit prob obs action"
 )
 """What is called so, and nothing more, is given or taken at every step."""
+LAYER_WORDS = _set("rnn lstm gru net model encoder decoder layer")
+"""What goes in and out of one of these may be anything."""
 CONSTANT_WORDS = _set(
     "sr fs samplerate rate hz temperature threshold thresh alpha beta gamma eps epsilon gain scale "
     "strength speed hop atten lim"
@@ -103,6 +104,11 @@ def sounds_like_data(name: str) -> bool:
     words = words_of(name)
     plain = bool(words) and set(words) <= SIDE_MARKS | {"x", "y"}
     return (plain or not DATA_WORDS.isdisjoint(words)) and not sounds_like_state(name)
+
+
+def sounds_like_layer(name: str) -> bool:
+    """Whether it is called after a part of the network, and by nothing that is kept."""
+    return not LAYER_WORDS.isdisjoint(words_of(name)) and not sounds_like_state(name)
 
 
 def sounds_like_constant(name: str) -> bool:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 import networkx as nx
 import numpy as np
 
-from rnnserve_export.foreign.evidence import Evidence, Sure, evidence, possible
+from rnnserve_export.foreign.evidence import Evidence, Sure, evidence, is_worth_a_thought, possible
 from rnnserve_export.foreign.file import Tensor
 from rnnserve_export.foreign.flow import Flow
-from rnnserve_export.foreign.names import sounds_like_data
 
 CLEARLY_AHEAD = 2_000
 AHEAD = 4
@@ -46,18 +45,28 @@ def find_pairs(
         (one.name, other.name): evidence(one, other, flow)
         for one in inputs
         for other in outputs
-        if possible(one, other)
+        if possible(one, other) and is_worth_a_thought(one, other, flow)
     }
     chosen = _heaviest(known)
     ahead = _ahead(known, chosen)
-    pairs = [_pair(known[ends], ahead[ends]) for ends in chosen]
+    pairs = [_pair(known[ends], ahead[ends], _rivals(known, ends)) for ends in chosen]
     return _leave_data(pairs, min(len(inputs) + other_data, len(outputs)))
 
 
-def _pair(found: Evidence, ahead: float) -> Pair:
+def _rivals(known: dict[tuple[str, str], Evidence], ends: tuple[str, str]) -> list[Evidence]:
+    """What speaks for other partners of either."""
+    return [
+        found for (one, other), found in known.items() if (one == ends[0]) != (other == ends[1])
+    ]
+
+
+def _pair(found: Evidence, ahead: float, rivals: list[Evidence]) -> Pair:
     """How sure a chosen pair is, by what speaks for it and how far it is ahead of its rivals."""
     why = found.why
-    if ahead >= CLEARLY_AHEAD:
+    if any(found.is_denied_by(rival) for rival in rivals):
+        partner = Sure.GUESS
+        why += ("but names and graph say the opposite",)
+    elif ahead >= CLEARLY_AHEAD:
         partner = found.is_next
     elif ahead >= AHEAD:
         partner = min(found.is_next, Sure.LIKELY)
@@ -66,7 +75,7 @@ def _pair(found: Evidence, ahead: float) -> Pair:
         partner = Sure.GUESS
         why += ("others would do as well",)
     if ahead == np.inf:
-        why += ("nothing else has their shape and type",)
+        why += ("nothing else goes with either",)
     return Pair(found.input, found.output, min(found.is_state, partner), why, found.is_firm)
 
 
@@ -84,11 +93,6 @@ def _leave_data(pairs: list[Pair], most: int) -> list[Pair]:
     left -= len(soft)
     if left < 2:
         guesses = []
-    guesses = [
-        pair
-        for pair in guesses
-        if not (sounds_like_data(pair.input) or sounds_like_data(pair.output))
-    ]
     return sorted([*firm, *soft, *guesses], key=lambda pair: (-pair.sure, pair.input))
 
 

@@ -1,5 +1,6 @@
 """From the bytes of an ONNX file to its facts."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -81,11 +82,15 @@ def _tensor(entry: onnx.ValueInfoProto) -> Tensor:
     return Tensor(entry.name, type_name, _dtype(tensor.elem_type), dims)
 
 
+_MADE_UP = re.compile(r"unk__\d+|.*_dynamic_axes_\d+|.*_dim_\d+|\?")
+"""What tools write where nobody gave a name: another one for every tensor."""
+
+
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
     # A length of 0 or less is how some tools write that it is free.
     if dim.HasField("dim_value") and dim.dim_value > 0:
         return int(dim.dim_value)
-    return str(dim.dim_param)
+    return UNKNOWN if _MADE_UP.fullmatch(dim.dim_param) else str(dim.dim_param)
 
 
 def _dtype(number: int) -> np.dtype | None:

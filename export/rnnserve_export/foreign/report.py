@@ -18,18 +18,30 @@ STYLES = {Sure.CERTAIN: "green", Sure.LIKELY: "yellow", Sure.GUESS: "red"}
 
 
 def show(console: Console, reading: Reading) -> None:
-    """The report, for people."""
+    """What the file has and what it is taken for, for people."""
     file = reading.file
     console.print(Text(str(file.path), "bold"))
     console.print(Text(_made_of(file)))
     console.print(_tensors(reading))
     if reading.pairs:
         console.print(_pairs(reading))
+    if random := sorted({name for _, name in file.operators} & RANDOM):
+        text = f"it has {', '.join(random)}: what depends on them can't be served"
+        show_fact(console, "chance", text)
+
+
+def show_open(console: Console, reading: Reading) -> None:
+    """What else follows from the file, what stands in the way, and what isn't known."""
     for heading, text in _facts(reading):
-        line = Table.grid(padding=(0, 1))
-        line.add_column(width=9)
-        line.add_row(Text(heading, "bold"), Text(text))
-        console.print(line)
+        show_fact(console, heading, text)
+
+
+def show_fact(console: Console, heading: str, text: str) -> None:
+    """One sentence under its heading."""
+    line = Table.grid(padding=(0, 1))
+    line.add_column(width=9)
+    line.add_row(Text(heading, "bold"), Text(text))
+    console.print(line)
 
 
 def show_command(console: Console, reading: Reading) -> None:
@@ -165,8 +177,6 @@ def _facts(reading: Reading) -> Iterator[tuple[str, str]]:
         yield "time", f"can be the axis behind the rows: {reading.time.why}"
     else:
         yield "time", f"is no axis, each step is a run of its own: {reading.time.why}"
-    if random := sorted({name for _, name in reading.file.operators} & RANDOM):
-        yield "chance", f"it draws random numbers ({', '.join(random)}), and can't be imported"
     for problem in reading.file.problems:
         yield "problem", problem
     for question in reading.questions:
