@@ -12,6 +12,7 @@
     fragile()           the sum; any x from 100 on fails the whole run
     adder()             stateless: A + B and A - B
     text()              stateless: text as it came, of any length
+    table()             stateless: numbers as they came, two free dimensions
     everything()        stateless: a tensor of every type, as it came
 
 Each is a `TinyModel`: `write` lays it out in a repository, and `SynchronousEngine` takes it as it
@@ -95,7 +96,7 @@ def all_of_them() -> list[TinyModel]:
     """One of each kind, under names of their own."""
     sums = [accumulator(of) for of in ("FP32", "FP16", "INT64", "INT32", "BOOL")]
     sequential = [remembering(), marked(), counting(), unbatched(), reshaped(), timed(), scaled()]
-    return [*sums, *sequential, fragile(), adder(), text(), everything()]
+    return [*sums, *sequential, fragile(), adder(), text(), table(), everything()]
 
 
 # Sequence models.
@@ -415,6 +416,21 @@ def text() -> TinyModel:
         dynamic_batching { }
     """
     return TinyModel("text", config, graph)
+
+
+def table() -> TinyModel:
+    graph = graph_of(
+        {"x": ("FP32", ["N", "A", "B"])},
+        {"same": ("FP32", ["N", "A", "B"])},
+        [helper.make_node("Identity", ["x"], ["same"])],
+    )
+    config = """
+        backend: "onnxruntime"
+        max_batch_size: 8
+        input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, -1 ] } ]
+        output [ { name: "same" data_type: TYPE_FP32 dims: [ -1, -1 ] } ]
+    """
+    return TinyModel("table", config, graph)
 
 
 def everything() -> TinyModel:

@@ -11,6 +11,9 @@ from rnnserve.wire.tensors import check_values, wrong_count, wrong_types
 
 MAX_ELEMENTS = 1 << 31
 """Of one tensor: more than any message could hold."""
+MAX_EMPTY_ELEMENTS = 1 << 20
+"""Of one that has none, by its other dimensions: they cost their sender no bytes, and a graph that
+sums over the empty one makes an array of them."""
 
 
 def shapes_of(spec: ModelSpec, step: v1.Step) -> tuple[Shape, ...]:
@@ -39,7 +42,7 @@ def check_shaped(tensor: TensorSpec, memory: bytes, shape: Shape, rows: int = 1)
 
     Raises Refusal: wrong_shape, wrong_size, value_out_of_range.
     """
-    if not fits(shape, tensor.shape) or min(shape, default=0) < 0 or prod(shape) > MAX_ELEMENTS:
+    if not fits(shape, tensor.shape) or not can_exist(shape):
         raise _wrong_shape(tensor, shape)
     count = rows * prod(shape)
     if tensor.dtype.kind == "O":
@@ -58,6 +61,14 @@ def check_shaped(tensor: TensorSpec, memory: bytes, shape: Shape, rows: int = 1)
     if len(memory) != size_bytes:
         raise _wrong_size(tensor, f"{len(memory)} bytes", f"{size_bytes}")
     check_values(tensor, memory)
+
+
+def can_exist(shape: Sequence[int]) -> bool:
+    """Whether it is a shape at all, and of an array that there can be."""
+    if min(shape, default=0) < 0:
+        return False
+    most = MAX_EMPTY_ELEMENTS if 0 in shape else MAX_ELEMENTS
+    return prod(dim or 1 for dim in shape) <= most
 
 
 def _by_length(tensor: TensorSpec, memory: bytes) -> Shape:

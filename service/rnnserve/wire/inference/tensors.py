@@ -16,10 +16,8 @@ from rnnserve.triton import grpc_service_pb2 as wire
 from rnnserve.wire.inference.contents import memories
 from rnnserve.wire.inference.datatypes import name_of
 from rnnserve.wire.inference.texts import Words
+from rnnserve.wire.shapes import can_exist
 from rnnserve.wire.tensors import check_values
-
-MAX_ELEMENTS = 1 << 31
-"""Of one tensor: more than any message could hold."""
 
 
 class Given(NamedTuple):
@@ -152,10 +150,10 @@ def _shape(
     shape = got[1:] if spec.has_rows else got
     time = (-1,) if spec.has_time and isinstance(wanted, TensorSpec) else ()
     expected = (*time, *wanted.shape)
-    bounded = all(dim >= 0 for dim in got) and prod(got) <= MAX_ELEMENTS
     # Neither no rows at all nor no steps is a request.
     begun = got[: len(got) - len(wanted.shape)]
-    if not fits(shape, expected) or not bounded or 0 in begun or (spec.has_rows and not got):
+    has_rows = bool(got) or not spec.has_rows
+    if not fits(shape, expected) or not can_exist(got) or 0 in begun or not has_rows:
         if spec.has_rows:
             raise words.wrong_shape_of_rows(tensor.name, expected, got)
         raise words.wrong_shape(tensor.name, expected, got)
