@@ -71,7 +71,8 @@ class AsyncSession:
         return self._progress.index
 
     async def step(self, *arrays: ArrayLike, timeout_s: float | None = None) -> Answer:
-        """Takes a chunk of T >= 1 steps, one array an input, each (T, *shape).
+        """Takes a chunk of T >= 1 steps, one array an input, each (T, *shape). Where a shape has a
+        -1, a chunk is one step, and each array has the shape itself, of any length there.
 
         Returns (T, *shape) of the output, or a dict of them by name when the model has several.
         A single step may leave T out; numbers and lists of Python are taken where nothing is lost.
