@@ -33,11 +33,18 @@ class Malformed:
 
 @dataclass(frozen=True)
 class Oversized:
-    """A frame over the limit, to be refused operation by operation."""
+    """A message over the limit; it was read all the same, so that it can be refused by name."""
 
-    frame: rnnserve_pb2.OperationFrame
+    message: Any
     size_bytes: int
     limit_bytes: int
+
+    def refusal(self) -> Refusal:
+        return Refusal(
+            Reason.FRAME_TOO_LARGE,
+            f"a message of {self.size_bytes} bytes; at most {self.limit_bytes}",
+            limit=self.limit_bytes,
+        )
 
 
 def register(
@@ -57,9 +64,12 @@ def register(
 
 
 def well_formed(message: Any) -> None:
-    """Raises Refusal (malformed) for a message that could not be parsed."""
+    """Raises Refusal (malformed, frame_too_large) for a message that could not be parsed, or is
+    over the limit."""
     if isinstance(message, Malformed):
         raise Refusal(Reason.MALFORMED, "the bytes are not a message of this method")
+    if isinstance(message, Oversized):
+        raise message.refusal()
 
 
 def _parser(kind: Any, max_frame_bytes: int) -> Callable[[bytes], Any]:
@@ -69,7 +79,7 @@ def _parser(kind: Any, max_frame_bytes: int) -> Callable[[bytes], Any]:
         except DecodeError:
             return Malformed()
         # Here the size costs nothing; a message would be encoded again to tell it.
-        if len(data) > max_frame_bytes and kind is rnnserve_pb2.OperationFrame:
+        if len(data) > max_frame_bytes:
             return Oversized(message, len(data), max_frame_bytes)
         return message
 

@@ -68,15 +68,17 @@ class Streams:
 
     def _apply(self, frame: Frame, answers: Answers, timeout_s: float) -> None:
         if isinstance(frame, Oversized):
-            self._operations.refuse_frame(frame.frame, answers, too_large(frame))
+            self._operations.refuse_frame(frame.message, answers, frame.refusal())
             return
         self._operations.apply_frame(frame, answers, timeout_s)
 
 
 def _count(frame: Frame) -> int:
     """How many operations a frame has. Raises Refusal (malformed, frame_too_large)."""
-    well_formed(frame)
-    count = len(frame.frame.operations if isinstance(frame, Oversized) else frame.operations)
+    # The operations of one over the limit are refused one by one.
+    message = frame.message if isinstance(frame, Oversized) else frame
+    well_formed(message)
+    count = len(message.operations)
     if count > MAX_FRAME_OPERATIONS:
         raise Refusal(
             Reason.FRAME_TOO_LARGE,
@@ -84,11 +86,3 @@ def _count(frame: Frame) -> int:
             limit=MAX_FRAME_OPERATIONS,
         )
     return count
-
-
-def too_large(frame: Oversized) -> Refusal:
-    return Refusal(
-        Reason.FRAME_TOO_LARGE,
-        f"a frame of {frame.size_bytes} bytes; at most {frame.limit_bytes}",
-        limit=frame.limit_bytes,
-    )

@@ -1,6 +1,7 @@
 """ModelStreamInfer: replies in the order of the requests, bounded, and gone with their client."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from plain_models import POISON, marked_model
 from rnnserve.errors import Reason, Refusal
 from rnnserve.triton import grpc_service_pb2 as wire
-from rnnserve.wire.inference.stream import MAX_UNDER_WAY, InferenceStreams
-from rnnserve.wire.methods import Malformed
+from rnnserve.wire.inference.stream import MAX_UNDER_WAY, MAX_UNREAD_BYTES, InferenceStreams
+from rnnserve.wire.methods import Malformed, Oversized
 from synchronous_engine import Notes
 from unit.service.calls import Client, tasks, turn, vanish
 from unit.service.inference_calls import Calls, goes_on, output, start
@@ -137,6 +138,48 @@ async def test_a_client_that_does_not_read_is_not_read_from():
     assert len(replies) == 2 * MAX_UNDER_WAY + 1
     assert [output(reply)[0, 0] for reply in replies] == list(range(len(replies)))
     assert stream.calls.engine.audit() == []
+
+
+@pytest.mark.parametrize("number", [7, 9])
+async def test_what_a_client_does_not_read_is_bounded_by_the_size_of_its_ids_too(number):
+    stream = Stream()
+    stream.client.reads.clear()
+    stream.requests.send(start("marked", x(1.0)))
+    request_id = "i" * (MAX_UNREAD_BYTES // 8)
+    stream.requests.send(*[goes_on("marked", x(1.0), number, id=request_id)] * 20)
+    await stream.run()
+    assert stream.requests.taken < 12
+    stream.client.reads.set()
+    stream.requests.finish()
+    while not stream.task.done():
+        await stream.run()
+    assert len(stream.client.read) == 21
+    assert {reply.infer_response.id for reply in stream.client.read[1:]} == {request_id}
+
+
+async def test_a_refusal_that_waits_to_be_read_keeps_nothing_of_its_request():
+    stream = Stream()
+    stream.client.reads.clear()
+    unread = [goes_on("marked", x(1.0), 9), start("marked", x(1.0)), goes_on("marked", x(POISON))]
+    held = [sys.getrefcount(request) for request in unread]
+    # The reader keeps the last that it was given.
+    stream.requests.send(*unread, goes_on("marked", x(1.0)))
+    await stream.run()
+    assert [sys.getrefcount(request) for request in unread] == held
+    await vanish(stream.task)
+
+
+async def test_a_request_over_the_limit_is_refused_in_its_place():
+    stream = Stream()
+    large = Oversized(goes_on("marked", x(1.0), id="large"), 5000, 4096)
+    stream.requests.send(start("marked", x(1.0)), large, goes_on("marked", x(2.0)))
+    stream.requests.finish()
+    await stream.run()
+    await stream.task
+    first, refused, last = stream.client.replies()
+    assert (output(first)[0, 0], output(last)[0, 0]) == (1, 3)
+    assert refused == "a message of 5000 bytes; at most 4096"
+    assert stream.client.read[1].infer_response.id == "large"
 
 
 async def test_a_client_that_vanishes_leaves_its_sequence_and_no_task():

@@ -56,12 +56,13 @@ class Requests:
         goes_on = model.spec.is_sequential and not parameters.start
         given = read_inputs(model.spec, request, words, starts=not goes_on)
         called = Called(words, name, parameters, model.spec.is_sequential)
+        request_id = request.id
 
         def answered(outcome: Chunk | Refusal) -> None:
             try:
                 if isinstance(outcome, Refusal):
                     raise called.refusal(outcome)
-                reply = _reply(request, model, outcome, wanted)
+                reply = _reply(request_id, model, outcome, wanted)
             except Exception as error:
                 # A bug too: whoever waits has to be told.
                 told(error)
@@ -132,10 +133,10 @@ class Called:
 
 
 def _reply(
-    request: wire.ModelInferRequest, model: Model, chunk: Chunk, wanted: Sequence[int]
+    request_id: str, model: Model, chunk: Chunk, wanted: Sequence[int]
 ) -> wire.ModelInferResponse:
     reply = wire.ModelInferResponse(
-        model_name=model.spec.name, model_version=str(model.spec.version), id=request.id
+        model_name=model.spec.name, model_version=str(model.spec.version), id=request_id
     )
     write_outputs(model.spec, chunk, wanted, reply)
     return reply

@@ -17,16 +17,18 @@ from rnnserve.triton import grpc_service_pb2 as wire
 from rnnserve.wire.guard import Context
 from rnnserve.wire.inference.requests import Requests
 from rnnserve.wire.inference.texts import code_of
-from rnnserve.wire.methods import well_formed
+from rnnserve.wire.methods import Oversized, well_formed
 from rnnserve.wire.status import internal
 
 MAX_UNDER_WAY = 1024
 """Requests of one stream that were read and whose replies are not written."""
 MAX_UNREAD_BYTES = 8 << 20
-"""Replies of one stream that are ready and not written: beyond it nothing more is read."""
+"""Of one stream, the ids of requests under way and replies that are ready and not written: beyond
+it nothing more is read."""
 
 REASON, CODE = "rnnserve_reason", "rnnserve_code"
 
+Received = wire.ModelInferRequest | Oversized
 Outcome = wire.ModelInferResponse | Exception
 
 
@@ -37,8 +39,8 @@ class Place:
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
-        self.outcome: Outcome | None = None
-        self.size_bytes = 0
+        self.outcome: wire.ModelInferResponse | Refusal | None = None
+        self.size_bytes = len(request_id)
 
 
 class Line:
@@ -50,7 +52,7 @@ class Line:
 
     def __init__(self) -> None:
         self._places: deque[Place] = deque()
-        self._ready_bytes = 0
+        self._held_bytes = 0
         self._over = False
         self._failure: Exception | None = None
         self._moved = asyncio.Event()
@@ -58,7 +60,7 @@ class Line:
 
     async def room(self) -> None:
         """Wait until there is room for one more."""
-        while len(self._places) >= MAX_UNDER_WAY or self._ready_bytes >= MAX_UNREAD_BYTES:
+        while len(self._places) >= MAX_UNDER_WAY or self._held_bytes >= MAX_UNREAD_BYTES:
             self._room.clear()
             await self._room.wait()
 
@@ -66,14 +68,19 @@ class Line:
         """A place behind all others, to be filled."""
         place = Place(request_id)
         self._places.append(place)
+        self._held_bytes += place.size_bytes
         return place
 
     def fill(self, place: Place, outcome: Outcome) -> None:
         """What became of a request; told once."""
-        place.outcome = outcome
         if isinstance(outcome, wire.ModelInferResponse):
-            place.size_bytes = outcome.ByteSize()
-            self._ready_bytes += place.size_bytes
+            place.outcome, more_bytes = outcome, outcome.ByteSize()
+        else:
+            # A new one: what was raised keeps the whole request, by its traceback.
+            refusal = outcome.again() if isinstance(outcome, Refusal) else internal(outcome)
+            place.outcome, more_bytes = refusal, len(refusal.message)
+        place.size_bytes += more_bytes
+        self._held_bytes += more_bytes
         self._moved.set()
 
     def finish(self) -> None:
@@ -98,7 +105,7 @@ class Line:
             self._moved.clear()
             await self._moved.wait()
         place = self._places.popleft()
-        self._ready_bytes -= place.size_bytes
+        self._held_bytes -= place.size_bytes
         self._room.set()
         return place
 
@@ -111,9 +118,7 @@ class InferenceStreams:
         self._meter = meter
         self._open: set[Line] = set()
 
-    async def serve(
-        self, requests: AsyncIterator[wire.ModelInferRequest], context: Context
-    ) -> None:
+    async def serve(self, requests: AsyncIterator[Received], context: Context) -> None:
         """Read, take and answer until the client has said all and has all its replies.
 
         Raises Refusal where the client wants errors as a status.
@@ -126,7 +131,7 @@ class InferenceStreams:
             while (place := await line.take()) is not None:
                 outcome = place.outcome
                 assert outcome is not None
-                if isinstance(outcome, Exception):
+                if isinstance(outcome, Refusal):
                     if wants_status:
                         raise outcome
                     await context.write(self._error(outcome, place.request_id))
@@ -141,24 +146,30 @@ class InferenceStreams:
     def cut(self, refusal: Refusal) -> None:
         """End every stream: what is ready is still written."""
         for line in self._open:
-            line.fail(refusal)
+            line.fail(refusal.again())
 
-    async def _read(self, requests: AsyncIterator[wire.ModelInferRequest], line: Line) -> None:
+    async def _read(self, requests: AsyncIterator[Received], line: Line) -> None:
         try:
             async for request in requests:
                 await line.room()
-                well_formed(request)
-                place = line.queue(request.id)
-                try:
-                    self._requests.take(request, partial(line.fill, place))
-                except Exception as error:
-                    line.fill(place, error)
+                self._take(request, line)
         except Exception as error:
             line.fail(error)
         line.finish()
 
-    def _error(self, error: Exception, request_id: str) -> wire.ModelStreamInferResponse:
-        refusal = error if isinstance(error, Refusal) else internal(error)
+    def _take(self, request: Received, line: Line) -> None:
+        """Raises Refusal (malformed) for what isn't a request: then it has no id either."""
+        if isinstance(request, Oversized):
+            line.fill(line.queue(request.message.id), request.refusal())
+            return
+        well_formed(request)
+        place = line.queue(request.id)
+        try:
+            self._requests.take(request, partial(line.fill, place))
+        except Exception as error:
+            line.fill(place, error)
+
+    def _error(self, refusal: Refusal, request_id: str) -> wire.ModelStreamInferResponse:
         self._meter.refused(refusal.reason)
         reply = wire.ModelStreamInferResponse(error_message=refusal.message)
         response = reply.infer_response
