@@ -89,11 +89,12 @@ def test_text_goes_in_and_comes_out(client):
 
 def test_a_row_that_the_model_fails_on_fails_alone(tiny):
     async def both() -> list:
-        async with AsyncClient(tiny.target) as client:
-            async with client.open("fragile") as good, client.open("fragile") as bad:
-                return await asyncio.gather(
-                    good.step(f32(1)), bad.step(f32(1000)), return_exceptions=True
-                )
+        async with (
+            AsyncClient(tiny.target) as client,
+            client.open("fragile") as good,
+            client.open("fragile") as bad,
+        ):
+            return await asyncio.gather(good.step([1]), bad.step([1000]), return_exceptions=True)
 
     answer, error = asyncio.run(both())
     assert answer.ravel().tolist() == [1]
