@@ -433,8 +433,8 @@ def table() -> TinyModel:
     return TinyModel("table", config, graph)
 
 
-def everything() -> TinyModel:
-    types = list(ONNX_TYPES)
+def everything(types: Iterable[str] = ONNX_TYPES) -> TinyModel:
+    types = list(types)
     graph = graph_of(
         {f"in_{of}": (of, ["N", 3]) for of in types},
         {f"out_{of}": (of, ["N", 3]) for of in types},

@@ -63,6 +63,12 @@ def _typed(tensor: Tensor, words: Words) -> bytes:
         wanted = "bytes_contents"
     elif tensor.datatype in FIELDS:
         wanted, code = FIELDS[tensor.datatype]
+    elif filled:
+        raise words.refusal(
+            Reason.WRONG_DTYPE,
+            f"input {tensor.name[:80]!r} is {tensor.datatype[:16]}, which has no typed contents: "
+            "send it in raw_input_contents",
+        )
     else:
         raise words.no_data(tensor.name)
     if any(name != wanted for name in filled):

@@ -19,7 +19,8 @@ from rnnserve.engine.model import Model
 from rnnserve.engine.sequences import Name, Request, Sequences
 from rnnserve.engine.slots import Rows
 from rnnserve.errors import Reason, Refusal
-from rnnserve.repository.spec import Mark, ModelSpec
+from rnnserve.repository import strings
+from rnnserve.repository.spec import CarrySpec, Mark, ModelSpec
 from rnnserve.triton import grpc_service_pb2 as wire
 from rnnserve.wire.inference.datatypes import name_of
 from rnnserve.wire.inference.models import Models
@@ -100,7 +101,7 @@ class Requests:
             entry = self._sequences.entry(called.name)
         carry = entry.model.slots.read(entry.session.lease)
         for spec, array in zip(entry.model.spec.carry, carry, strict=True):
-            if spec.input_name in once and once[spec.input_name] != array.tobytes():
+            if spec.input_name in once and once[spec.input_name] != _memory(array):
                 raise called.words.refusal(
                     Reason.SET_ONCE,
                     f"input '{spec.input_name}' is set by the first request of a sequence; "
@@ -145,11 +146,19 @@ def _reply(
 def _beginning(spec: ModelSpec, once: dict[str, bytes]) -> Rows:
     """What a session begins with that sets these."""
     return tuple(
-        np.frombuffer(once[entry.input_name], entry.dtype).reshape(entry.shape)
-        if entry.input_name in once
-        else array
+        _array(entry, once[entry.input_name]) if entry.input_name in once else array
         for entry, array in zip(spec.carry, initial.beginning(spec), strict=True)
     )
+
+
+def _array(entry: CarrySpec, memory: bytes) -> np.ndarray:
+    if entry.dtype.kind == "O":
+        return strings.as_array(strings.unpack(memory), entry.shape)
+    return np.frombuffer(memory, entry.dtype).reshape(entry.shape)
+
+
+def _memory(array: np.ndarray) -> bytes:
+    return strings.pack(array) if array.dtype.kind == "O" else array.tobytes()
 
 
 def _check_id(spec: ModelSpec, correlation: Correlation, words: Words) -> None:

@@ -43,23 +43,22 @@ def read_inputs(
     known |= {entry.input_name: entry for entry in spec.once}
     _check_names(spec, request, known, words, starts=starts)
     rows = _rows(spec, request, words)
-    found: dict[str, tuple[Shape, bytes]] = {}
-    for tensor, memory in memories(request, words):
-        wanted = known[tensor.name]
-        shape = _shape(spec, wanted, tensor, words)
-        _check_memory(spec, wanted, tensor, memory, words)
-        found[tensor.name] = shape, memory
-    shapes = tuple(found[tensor.name][0] for tensor in spec.inputs)
+    found = {t.name: _shape(spec, known[t.name], t, words) for t in request.inputs}
+    shapes = tuple(found[tensor.name] for tensor in spec.inputs)
     if spec.has_time and len({shape[:1] for shape in shapes}) > 1:
         first, last = spec.inputs[0].name, spec.inputs[-1].name
         raise words.refusal(
             Reason.WRONG_SIZE, f"inputs {first!r} and {last!r} don't have as many steps"
         )
+    given: dict[str, bytes] = {}
+    for tensor, memory in memories(request, words):
+        _check_memory(known[tensor.name], tensor, memory, words)
+        given[tensor.name] = memory
     return Given(
-        tuple(found[tensor.name][1] for tensor in spec.inputs),
+        tuple(given[tensor.name] for tensor in spec.inputs),
         shapes if spec.is_shaped else None,
         rows,
-        {e.input_name: found[e.input_name][1] for e in spec.once if e.input_name in found},
+        {e.input_name: given[e.input_name] for e in spec.once if e.input_name in given},
     )
 
 
@@ -128,11 +127,10 @@ def _rows(spec: ModelSpec, request: wire.ModelInferRequest, words: Words) -> int
     if len(counts) > 1:
         raise words.refusal(Reason.WRONG_SHAPE, "the inputs differ in their batch size")
     (rows,) = counts
-    if spec.is_sequential:
-        if rows > 1:
-            raise words.batch_in_sequence()
-    elif rows > spec.max_batch:
+    if rows > spec.max_batch:
         raise words.batch_too_large(spec.max_batch)
+    if rows > 1 and spec.is_sequential:
+        raise words.batch_in_sequence()
     return rows
 
 
@@ -161,7 +159,6 @@ def _shape(
 
 
 def _check_memory(
-    spec: ModelSpec,
     wanted: TensorSpec | CarrySpec,
     tensor: wire.ModelInferRequest.InferInputTensor,
     memory: bytes,
