@@ -50,6 +50,9 @@ def find_rows(
     """
     inputs = [*data, *kept]
     results = [tensor for tensor in outputs if tensor.name not in nexts.values()]
+    for tensor in inputs:
+        if tensor.dims is None:
+            return Rows(why=f"the file says nothing of the shape of {tensor.name}")
     for tensor in (*inputs, *results):
         if tensor.dims is not None and not tensor.free_axes:
             return Rows(why=f"{tensor} has no free axis, so that nothing can share a run with it")

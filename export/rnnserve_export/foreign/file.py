@@ -130,6 +130,11 @@ class ForeignFile:
             for tensor in (*self.inputs, *self.outputs)
             if tensor.dtype is None
         ]
+        found += [
+            f"it says nothing of the shape of the input {tensor.name!r}"
+            for tensor in self.inputs
+            if tensor.dims is None and tensor.dtype is not None
+        ]
         try:
             read_graph(self.data, str(self.path))
         except ModelProblem as problem:

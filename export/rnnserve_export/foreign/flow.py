@@ -134,10 +134,10 @@ class _Walk:
         memory = Memory(next(self.numbers), way, is_whole)
         origins = frozenset(held for held in begin.held if isinstance(held, str))
         if not origins and np.min(begin.far, initial=np.inf) < MIX:
-            # A state that is multiplied by "not a new sequence" first is still that state.
+            # A state that is multiplied by "not a new sequence" first is still that state. Which of
+            # both is the state, shapes tell.
             nearest = np.flatnonzero(begin.far == begin.far.min())
-            if len(nearest) == 1:
-                origins = frozenset({self.names[nearest[0]]})
+            origins = frozenset(self.names[place] for place in nearest)
         self.begins.append((memory, origins))
         return memory
 

@@ -1,11 +1,13 @@
 """From the bytes of an ONNX file to its facts."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
 from onnx import TensorProto, helper, inliner, shape_inference
 
 from rnnserve.repository.dtypes import NUMBERS
@@ -26,6 +28,8 @@ def read_file(path: Path) -> ForeignFile:
         raise ForeignError(
             f"{path} is no ONNX model: it has no graph, or one that computes nothing"
         )
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise ForeignError(f"{path} is no ONNX model, or damaged: it has names that are no text")
     model = _inlined(model)
     graph = _inferred(model)
     fixed = {tensor.name for tensor in model.graph.initializer}
@@ -52,6 +56,17 @@ def _bytes(path: Path) -> bytes:
         raise ForeignError(f"{path} can't be read: {error.strerror}") from None
 
 
+def _texts(message: Message) -> Iterator[str | bytes]:
+    """Every text in it; one that is no UTF-8 comes as bytes."""
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else [value]
+        if field.type == FieldDescriptor.TYPE_STRING:
+            yield from values
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            for inner in values:
+                yield from _texts(inner)
+
+
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     if not model.functions:
         return model
@@ -62,10 +77,7 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
-    """The graph, where its outputs leave shapes open with those that follow from its operators."""
-    outputs = [_tensor(entry) for entry in model.graph.output]
-    if all(tensor.dims is not None and UNKNOWN not in tensor.dims for tensor in outputs):
-        return model.graph
+    """The graph with the shapes that follow from its operators, as onnxruntime sees it too."""
     try:
         return shape_inference.infer_shapes(model).graph
     except Exception:  # likewise
@@ -77,7 +89,8 @@ def _tensor(entry: onnx.ValueInfoProto) -> Tensor:
     if kind != "tensor_type":
         return Tensor(entry.name, (kind or "nothing").removesuffix("_type").upper(), None, None)
     tensor = entry.type.tensor_type
-    type_name = TensorProto.DataType.Name(tensor.elem_type)
+    names = {number: name for name, number in TensorProto.DataType.items()}
+    type_name = names.get(tensor.elem_type, f"type {tensor.elem_type}")
     dims = tuple(map(_dim, tensor.shape.dim)) if tensor.HasField("shape") else None
     return Tensor(entry.name, type_name, _dtype(tensor.elem_type), dims)
 
