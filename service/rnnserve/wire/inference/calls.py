@@ -7,7 +7,8 @@ A `Refusal` that is raised here has Triton's sentence where Triton has one; its 
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.sequences import Sequences
@@ -18,6 +19,9 @@ from rnnserve.wire.inference.models import Models
 from rnnserve.wire.inference.repository import Repository, State
 from rnnserve.wire.inference.requests import Requests
 from rnnserve.wire.inference.statistics import model_statistics
+from rnnserve.wire.inference.texts import not_loaded, unknown_model, wrong_parameter
+
+UNLOAD_DEPENDENTS = "unload_dependents"
 
 
 class Inference:
@@ -100,8 +104,9 @@ class Inference:
             ]
         )
 
-    def index(self, *, ready_only: bool) -> wire.RepositoryIndexResponse:
-        """Every version that was found, and what became of it."""
+    def index(self, *, ready_only: bool, repository_name: str = "") -> wire.RepositoryIndexResponse:
+        """Every version that was found, and what became of it. Raises Refusal (not_offered)."""
+        _check_repository(repository_name)
         return wire.RepositoryIndexResponse(
             models=[
                 wire.RepositoryIndexResponse.ModelIndex(
@@ -117,17 +122,47 @@ class Inference:
 
     async def load(self, request: wire.RepositoryModelLoadRequest) -> None:
         """Raises Refusal: not_offered, unknown_model, model_not_ready."""
+        _check_repository(request.repository_name)
         if request.parameters:
             raise Refusal(
                 Reason.NOT_OFFERED,
                 "a model is loaded as it lies in the repository: the parameters "
                 f"{sorted(request.parameters)[:8]} are not offered",
             )
-        await self._repository.load(request.model_name)
+        with _about(request.model_name):
+            await self._repository.load(request.model_name)
 
     async def unload(self, request: wire.RepositoryModelUnloadRequest) -> None:
         """`unload_dependents` changes nothing: no model depends on another.
 
-        Raises Refusal: not_offered, unknown_model.
+        Raises Refusal: not_offered, bad_parameter, unknown_model.
         """
-        await self._repository.unload(request.model_name)
+        _check_repository(request.repository_name)
+        for key, value in request.parameters.items():
+            if key != UNLOAD_DEPENDENTS:
+                raise Refusal(Reason.NOT_OFFERED, f"the parameter {key[:80]!r} is not offered")
+            if value.WhichOneof("parameter_choice") != "bool_param":
+                raise wrong_parameter(key, "bool_param")
+        with _about(request.model_name):
+            await self._repository.unload(request.model_name)
+
+
+def _check_repository(name: str) -> None:
+    """Raises Refusal (not_offered): there is one, and it has no name."""
+    if name:
+        raise Refusal(Reason.NOT_OFFERED, "'repository_name' specification is not supported")
+
+
+@contextmanager
+def _about(model: str) -> Iterator[None]:
+    """What the repository refuses is refused in this protocol's words."""
+    try:
+        yield
+    except Refusal as refusal:
+        match refusal.reason:
+            case Reason.UNKNOWN_MODEL:
+                raise unknown_model(model) from None
+            case Reason.MODEL_NOT_READY:
+                raise not_loaded(model, refusal.message) from None
+            case _:
+                raise

@@ -38,12 +38,20 @@ class InferenceServicer(GRPCInferenceServiceServicer):
     async def ServerLive(
         self, request: wire.ServerLiveRequest, context: Context
     ) -> wire.ServerLiveResponse:
-        return wire.ServerLiveResponse(live=self._inference.server_live())
+        return await self._answer(
+            request,
+            context,
+            lambda: wire.ServerLiveResponse(live=self._inference.server_live()),
+        )
 
     async def ServerReady(
         self, request: wire.ServerReadyRequest, context: Context
     ) -> wire.ServerReadyResponse:
-        return wire.ServerReadyResponse(ready=self._inference.server_ready())
+        return await self._answer(
+            request,
+            context,
+            lambda: wire.ServerReadyResponse(ready=self._inference.server_ready()),
+        )
 
     async def ModelReady(
         self, request: wire.ModelReadyRequest, context: Context
@@ -102,7 +110,11 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self, request: wire.RepositoryIndexRequest, context: Context
     ) -> wire.RepositoryIndexResponse:
         return await self._answer(
-            request, context, lambda: self._inference.index(ready_only=request.ready)
+            request,
+            context,
+            lambda: self._inference.index(
+                ready_only=request.ready, repository_name=request.repository_name
+            ),
         )
 
     async def RepositoryModelLoad(

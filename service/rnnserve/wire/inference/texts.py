@@ -14,6 +14,8 @@ from rnnserve.wire.status import CODES
 
 MAX_NAME_CHARACTERS = 128
 """Of what comes from a client and goes into a sentence that becomes a header."""
+MAX_PROBLEM_CHARACTERS = 1000
+"""Of what is wrong with a model on disk: a status has to fit into the headers of a reply."""
 
 BATCH_NOTE = (
     "NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be "
@@ -187,6 +189,12 @@ def version_not_ready(name: str, version: str) -> Refusal:
         f"Request for unknown model: '{short(name)}' version {short(version)} is not at ready "
         "state",
     )
+
+
+def not_loaded(name: str, problem: str) -> Refusal:
+    """A model can't be served as it lies in the repository."""
+    text = f"failed to load '{short(name)}', {problem[:MAX_PROBLEM_CHARACTERS]}"
+    return Refusal(Reason.MODEL_NOT_READY, text)
 
 
 def bad_version(text: str) -> Refusal:
