@@ -181,6 +181,6 @@ async def _fill_parameters(
         elif isinstance(value, str):
             parameter.string_param = value
         else:
-            kind = document.kind_of(value)
+            kind = f"{document.kind_of(value)}; it must be a string, or true or false"
             raise document.malformed(f"{key[:80]!r} in 'parameters' is {kind}")
     fields.done()
