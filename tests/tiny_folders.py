@@ -1,0 +1,343 @@
+"""Folders of a Triton repository as people write them: every way to say a thing, and ways to get it
+wrong. Each is a `TinyModel`; where its folder isn't laid out as usual, a function says so.
+
+    spelled()     sequence models whose y is the sum of all x so far, whatever their config.pbtxt
+                  looks like
+    broken()      models that can't be served, and what the reason has to name
+    versioned()   stateless: y = x + the version's number
+    queued()      stateless: y = x, and so many requests may wait
+"""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import helper
+
+from tiny_models import TinyModel, accumulator, entries, graph_of
+
+SUM = accumulator().graph
+XY = entries(input={"x": "FP32"}, output={"y": "FP32"})
+STATE = 'state [ { input_name: "h" output_name: "hn" data_type: TYPE_FP32 dims: [ 1 ] } ]'
+BATCHED = f'backend: "onnxruntime" max_batch_size: 8 {XY}'
+
+
+# What is served.
+
+
+def spelled() -> list[TinyModel]:
+    """All take x and give y, FP32 of the shape [1, 1], and begin with zero."""
+    texts = {
+        "by_colons": SPELLED_OUT,
+        "nameless": f"{BATCHED} sequence_batching {{ {STATE} }}",
+        "by_platform": f'platform: "onnxruntime_onnx" max_batch_size: 8 {XY} '
+        f"sequence_batching {{ {STATE} }}",
+        "by_neither": f"max_batch_size: 8 {XY} sequence_batching {{ {STATE} }}",
+        "states_alone": f"max_batch_size: 8 sequence_batching {{ {STATE} }}",
+        "directly": f"{BATCHED} sequence_batching {{ direct {{ max_queue_delay_microseconds: 500 "
+        f"minimum_slot_utilization: 0.5 }} {STATE} }}",
+        "oldest_first": f"{BATCHED} sequence_batching {{ oldest {{ max_candidate_sequences: 4 "
+        "preferred_batch_size: [ 2, 4 ] max_queue_delay_microseconds: 500 "
+        f"preserve_ordering: true }} {STATE} }}",
+        "elsewhere": f"{BATCHED} sequence_batching {{ {STATE} }} instance_group [ {{ count: 2 "
+        "kind: KIND_GPU gpus: [ 0 ] } ] optimization { graph { level: 1 } } "
+        'parameters { key: "intra_op_thread_count" value { string_value: "2" } }',
+        "memory_words": f"{BATCHED} sequence_batching {{ state {{ input_name: 'h' "
+        "output_name: 'hn' data_type: TYPE_FP32 dims: 1 use_growable_memory: true "
+        "use_same_buffer_for_input_output: true } }",
+    }
+    models = [TinyModel(name, text, SUM) for name, text in texts.items()]
+    return [*models, elsewhere_named(), fed_back(), stacked(), tuned(), only_one(), encoder()]
+
+
+SPELLED_OUT = """
+# Written by hand, in every way that the text format has.
+name: "by_colons";
+backend: 'onnxruntime'
+max_batch_size: 8  # rows
+input: [
+  {
+    name: "x",
+    data_type: TYPE_FP32,
+    dims: 1
+  }
+]
+output < name: "y" data_type: TYPE_FP32 dims: [ 1 ] >
+sequence_batching: {
+  max_sequence_idle_microseconds: 5000000
+  oldest: { max_candidate_sequences: 1024 }
+  control_input [ ]
+  state: {
+    input_name: "h"
+    output_name: "hn"
+    data_type: TYPE_FP32
+    dims: [ 1 ]
+    initial_state: { name: "zeros", data_type: TYPE_FP32, dims: [ 1 ], zero_data: true }
+  }
+}
+"""
+
+
+def elsewhere_named() -> TinyModel:
+    """`default_model_filename`: what is named model.onnx is no graph."""
+    config = f'default_model_filename: "sum.onnx" {BATCHED} sequence_batching {{ {STATE} }}'
+    return TinyModel("elsewhere_named", config, b"no graph", {"1/sum.onnx": SUM})
+
+
+def fed_back() -> TinyModel:
+    """The output of the state is what clients get: one output of the graph, declared twice."""
+    graph = graph_of(
+        {"x": ("FP32", ["N", 1]), "h": ("FP32", ["N", 1])},
+        {"y": ("FP32", ["N", 1])},
+        [helper.make_node("Add", ["h", "x"], ["y"])],
+    )
+    state = STATE.replace('"hn"', '"y"')
+    return TinyModel("fed_back", f"{BATCHED} sequence_batching {{ {state} }}", graph)
+
+
+def stacked() -> TinyModel:
+    """What Triton can't serve: two layers in front of the rows, dims by repetition."""
+    graph = graph_of(
+        {"x": ("FP32", ["N", 1]), "h": ("FP32", [2, "N", 1])},
+        {"y": ("FP32", ["N", 1]), "hn": ("FP32", [2, "N", 1])},
+        [
+            helper.make_node("Add", ["h", "x"], ["hn"]),
+            helper.make_node("Gather", ["hn", "last"], ["y"], axis=0),
+        ],
+        last=np.array(1),
+    )
+    config = f"""
+        {BATCHED}
+        parameters {{ key: "batch_axis.h" value {{ string_value: "1" }} }}
+        sequence_batching {{
+          state {{ input_name: "h" output_name: "hn" data_type: TYPE_FP32 dims: 2 dims: 1 }}
+        }}
+    """
+    return TinyModel("stacked", config, graph)
+
+
+def tuned() -> TinyModel:
+    """An input without any axis that is always the same."""
+    graph = graph_of(
+        {"x": ("FP32", ["N", 1]), "h": ("FP32", ["N", 1]), "rate": ("INT64", [])},
+        {"y": ("FP32", ["N", 1]), "hn": ("FP32", ["N", 1])},
+        [
+            helper.make_node("Cast", ["rate"], ["rate_fp32"], to=1),
+            helper.make_node("Mul", ["x", "rate_fp32"], ["faster"]),
+            helper.make_node("Div", ["faster", "sixteen"], ["as_before"]),
+            helper.make_node("Add", ["h", "as_before"], ["hn"]),
+            helper.make_node("Identity", ["hn"], ["y"]),
+        ],
+        sixteen=np.array(16000, np.float32),
+    )
+    rate = 'parameters { key: "constant.rate" value { string_value: "16000" } }'
+    return TinyModel("tuned", f"{BATCHED} {rate} sequence_batching {{ {STATE} }}", graph)
+
+
+def only_one() -> TinyModel:
+    """A graph of one row and no other: `max_batch_size: 0`, and the row is in the dims."""
+    graph = graph_of(
+        {"x": ("FP32", [1, 1]), "h": ("FP32", [1, 1])},
+        {"y": ("FP32", [1, 1]), "hn": ("FP32", [1, 1])},
+        [
+            helper.make_node("Add", ["h", "x"], ["hn"]),
+            helper.make_node("Identity", ["hn"], ["y"]),
+        ],
+    )
+    config = f"""
+        backend: "onnxruntime"
+        {entries("[ 1, 1 ]", input={"x": "FP32"}, output={"y": "FP32"})}
+        sequence_batching {{ {STATE.replace("[ 1 ]", "[ 1, 1 ]")} }}
+    """
+    return TinyModel("only_one", config, graph)
+
+
+def encoder() -> TinyModel:
+    """As the encoders of speech recognisers are configured: two caches, one of FP16, and a length
+    of INT64; the names sort the outputs another way than the inputs, and clients get none."""
+    graph = graph_of(
+        {
+            "x": ("FP32", ["N", 1]),
+            "attn_cache": ("FP32", ["N", 2]),
+            "cnn_cache": ("FP16", ["N", 2, 3]),
+            "processed_lens": ("INT64", ["N", 1]),
+        },
+        {
+            "y": ("FP32", ["N", 1]),
+            "lens_next": ("INT64", ["N", 1]),
+            "next_attn_cache": ("FP32", ["N", 2]),
+            "next_cnn_cache": ("FP16", ["N", 2, 3]),
+        },
+        [
+            helper.make_node("Add", ["processed_lens", "one"], ["lens_next"]),
+            helper.make_node("Add", ["attn_cache", "x"], ["next_attn_cache"]),
+            helper.make_node("Cast", ["x"], ["x_fp16"], to=10),
+            helper.make_node("Unsqueeze", ["x_fp16", "one"], ["x_plane"]),
+            helper.make_node("Add", ["cnn_cache", "x_plane"], ["next_cnn_cache"]),
+            helper.make_node("Gather", ["next_attn_cache", "one"], ["y"], axis=1),
+        ],
+        one=np.array([1]),
+    )
+    states = ",".join(
+        f"""{{ input_name: "{given}" output_name: "{back}" data_type: TYPE_{of} dims: {dims}
+              initial_state: {{
+                name: "{given}_begin" data_type: TYPE_{of} dims: {dims} zero_data: true
+              }} }}"""
+        for given, back, of, dims in (
+            ("processed_lens", "lens_next", "INT64", "[ 1 ]"),
+            ("cnn_cache", "next_cnn_cache", "FP16", "[ 2, 3 ]"),
+            ("attn_cache", "next_attn_cache", "FP32", "[ 2 ]"),
+        )
+    )
+    config = f"""
+        {BATCHED}
+        sequence_batching {{
+          max_sequence_idle_microseconds: 5000000
+          oldest {{ max_candidate_sequences: 1024 max_queue_delay_microseconds: 5000 }}
+          control_input [ ]
+          state [ {states} ]
+        }}
+        instance_group [ {{ count: 1 kind: KIND_CPU }} ]
+    """
+    return TinyModel("encoder", config, graph)
+
+
+def versioned(repository: Path, name: str, policy: str, versions: tuple[int, ...]) -> None:
+    """Write it; `policy` is its version_policy, or empty."""
+    for version in versions:
+        graph = graph_of(
+            {"x": ("FP32", ["N", 1])},
+            {"y": ("FP32", ["N", 1])},
+            [helper.make_node("Add", ["x", "number"], ["y"])],
+            number=np.array(version, np.float32),
+        )
+        config = f"{policy} {BATCHED} dynamic_batching {{ }}"
+        TinyModel(name, config, graph).write(repository, version)
+
+
+def queued(most: int) -> TinyModel:
+    graph = graph_of(
+        {"x": ("FP32", ["N", 1])},
+        {"y": ("FP32", ["N", 1])},
+        [helper.make_node("Identity", ["x"], ["y"])],
+    )
+    policy = f"default_queue_policy {{ max_queue_size: {most} }}"
+    return TinyModel("queued", f"{BATCHED} dynamic_batching {{ {policy} }}", graph)
+
+
+# What is not.
+
+
+def broken() -> list[tuple[TinyModel, str]]:
+    """Each with what the reason has to name."""
+    return [
+        *((TinyModel(name, text, SUM), names) for name, text, names in BROKEN_TEXTS),
+        (TinyModel("not_onnx", f"{BATCHED} sequence_batching {{ {STATE} }}", b"no graph"), "ONNX"),
+        (
+            TinyModel("short_file", begins_with_file("few"), SUM, {"initial_state/few": b"abc"}),
+            "data_file",
+        ),
+    ]
+
+
+def begins_with_file(file_name: str) -> str:
+    """The configuration of the sum that begins with what this file has."""
+    initial = (
+        'dims: [ 1 ] initial_state { name: "begin" data_type: TYPE_FP32 dims: [ 1 ] '
+        f'data_file: "{file_name}" }}'
+    )
+    return f"{BATCHED} sequence_batching {{ {STATE.replace('dims: [ 1 ]', initial)} }}"
+
+
+BROKEN_TEXTS = (
+    (
+        "ensemble",
+        f"{XY} ensemble_scheduling {{ step [ ] }}",
+        "ensemble_scheduling",
+    ),
+    (
+        "iterative",
+        f"{BATCHED} sequence_batching {{ iterative_sequence: true {STATE} }}",
+        "sequence_batching.iterative_sequence",
+    ),
+    (
+        "cached",
+        f"{BATCHED} response_cache {{ enable: true }} sequence_batching {{ {STATE} }}",
+        "response_cache",
+    ),
+    (
+        "decoupled",
+        f"{BATCHED} model_transaction_policy {{ decoupled: true }} sequence_batching {{ {STATE} }}",
+        "model_transaction_policy.decoupled",
+    ),
+    (
+        "other_backend",
+        f'backend: "python" max_batch_size: 8 {XY} sequence_batching {{ {STATE} }}',
+        "backend",
+    ),
+    (
+        "other_name",
+        f'name: "somebody" {BATCHED} sequence_batching {{ {STATE} }}',
+        "name",
+    ),
+    ("no_text", "{ this is no text format", "config.pbtxt"),
+    ("new_field", f"{BATCHED} sequence_batching {{ {STATE} }} teleport: true", "teleport"),
+    (
+        "wrong_dims",
+        f"{BATCHED} sequence_batching {{ {STATE} }}".replace("dims: [ 1 ]", "dims: [ 2 ]", 1),
+        "'x'",
+    ),
+    (
+        "wrong_type",
+        f"{BATCHED} sequence_batching {{ {STATE.replace('FP32', 'INT64')} }}",
+        "'h'",
+    ),
+    (
+        "no_such_output",
+        f"{BATCHED} sequence_batching {{ {STATE.replace('hn', 'h_new')} }}",
+        "'h_new'",
+    ),
+    ("undeclared", f"{BATCHED} dynamic_batching {{ }}", "'h'"),
+    ("no_file", begins_with_file("nowhere"), "nowhere"),
+    ("outside", begins_with_file("../config.pbtxt"), "../config.pbtxt"),
+    (
+        "begins_wide",
+        begins_with_file("any").replace("dims: [ 1 ] data_file", "dims: [ 2 ] data_file"),
+        "initial_state.dims",
+    ),
+    (
+        "no_such_control",
+        f"{BATCHED} sequence_batching {{ {STATE} control_input {{ name: 'start' control {{ "
+        "kind: CONTROL_SEQUENCE_START fp32_false_true: [ 0, 1 ] } } }",
+        "'start'",
+    ),
+    (
+        "half_control",
+        f"{BATCHED} sequence_batching {{ {STATE} control_input {{ name: 'start' control {{ "
+        "kind: CONTROL_SEQUENCE_START fp32_false_true: [ 1 ] } } }",
+        "'start'",
+    ),
+    (
+        "fractional_id",
+        f"{BATCHED} sequence_batching {{ {STATE} control_input {{ name: 'id' control {{ "
+        "kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_FP32 } } }",
+        "CORRID",
+    ),
+    (
+        "reshaped_wide",
+        f"{BATCHED} sequence_batching {{ {STATE} }}".replace(
+            "dims: [ 1 ]", "dims: [ 1 ] reshape { shape: [ 3 ] }", 1
+        ),
+        "reshape",
+    ),
+    (
+        "priorities",
+        f"{BATCHED} dynamic_batching {{ priority_levels: 3 }}",
+        "dynamic_batching.priority_levels",
+    ),
+    (
+        "absent_version",
+        f"version_policy {{ specific {{ versions: [ 1, 7 ] }} }} {BATCHED} "
+        f"sequence_batching {{ {STATE} }}",
+        "version_policy",
+    ),
+)
