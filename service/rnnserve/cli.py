@@ -63,10 +63,10 @@ COMMANDS = (
         "import",
         "rnnserve_export.foreign.command:import_model",
         MAKE,
-        "Publish an ONNX file that somebody else made, as the next version in a repository.",
+        "Publish an ONNX file that somebody else made into a model repository.",
         (
             "rnnserve import vad.onnx --constant sr=16000",
-            "rnnserve import asr.onnx --name asr --state cache:new_cache --state len:new_len",
+            "rnnserve import asr.onnx --state cache:new_cache --state len:new_len",
             "rnnserve import tts.onnx --once speaker --batch-axis hidden=1 --max-batch 32",
         ),
     ),

@@ -45,13 +45,14 @@ def import_model(
     options: ImportOptions = _IMPORT,
     overrules: Overrules = _NOTHING,
 ) -> None:
-    """Publish an ONNX file that somebody else made, as the next version in a repository.
+    """Publish an ONNX file that somebody else made into a model repository.
 
     Decides as `rnnserve inspect` does. A guess is never published: where only you can know, it
     stops and names the tensor and the option that decides. Then it writes config.pbtxt and proves
     it in onnxruntime, set up as when serving: the same input gives the same numbers; zeros in give
-    finite numbers of the promised shapes; a message cut anywhere gives what it gives whole, or a
-    message is one run; a row among others gives what it gives alone, or rows run one at a time.
+    finite numbers of the promised shapes; a message cut anywhere gives what it gives whole, or each
+    step is a run of its own; a row among others gives what it gives alone, or rows run one at a
+    time.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from rnnserve_export.foreign.errors import ForeignError
 
 UNKNOWN = ""
 """A dimension that is free and has no name."""
+
+MAX_ELEMENTS = 1 << 27
+"""Of one tensor of one session: half a GiB of FP32."""
 
 Dim = int | str
 """Fixed, or free by that name."""
@@ -40,6 +44,11 @@ class Tensor:
     def free_axes(self) -> tuple[int, ...]:
         """The axes that may have any length."""
         return tuple(axis for axis, dim in enumerate(self.dims or ()) if isinstance(dim, str))
+
+    @property
+    def least_elements(self) -> int:
+        """Where everything that is free has the length 1."""
+        return prod(dim for dim in self.dims or () if isinstance(dim, int))
 
     def __str__(self) -> str:
         return f"{self.name} {self.shape}"
@@ -135,6 +144,11 @@ class ForeignFile:
             for tensor in self.inputs
             if tensor.dims is None and tensor.dtype is not None
         ]
+        found += [
+            f"{tensor} is larger than any session could give or keep"
+            for tensor in (*self.inputs, *self.outputs)
+            if tensor.least_elements > MAX_ELEMENTS
+        ]
         try:
             read_graph(self.data, str(self.path))
         except ModelProblem as problem:
@@ -152,10 +166,7 @@ _KNOWN_TYPES = frozenset(helper.get_all_tensor_dtypes())
 
 
 def _elements(tensor: onnx.TensorProto) -> int:
-    count = 1
-    for dim in tensor.dims:
-        count *= max(dim, 0)
-    return count
+    return prod(max(dim, 0) for dim in tensor.dims)
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from rnnserve.repository.config import format_config, parse_config
 from rnnserve.repository.tree import GRAPH, MODEL_NAME
 from rnnserve_export.foreign.errors import BadHint, Undecided
 from rnnserve_export.foreign.evidence import Sure
@@ -85,6 +86,8 @@ def _prove(
         def show_run(name: str) -> None:
             bar.update(task, description=f"proving: {name or 'numbers'}", advance=1)
 
+        # A configuration that the server wouldn't read is never published.
+        parse_config(format_config(spec), spec.name, spec.version)
         return found, prove(spec, reading.file.data, found.length, show_run)
 
 

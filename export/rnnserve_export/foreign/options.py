@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-OnePerFlag = Parameter(negative=(), consume_multiple=False)
+OnePerFlag = Parameter(negative=(), consume_multiple=False, show_default=False)
 """An option that is given once for each tensor."""
 
 

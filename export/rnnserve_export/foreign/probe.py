@@ -7,10 +7,11 @@ is seen from what comes out.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
-from rnnserve.repository.spec import FREE, ConstantSpec, ModelSpec, Shape, TensorSpec
+from rnnserve.repository.spec import FREE, ConstantSpec, ModelSpec, Shape, TensorSpec, fits
 from rnnserve_export.foreign.axes import Rows
 from rnnserve_export.foreign.errors import Disproved
 from rnnserve_export.foreign.file import Tensor
@@ -22,6 +23,9 @@ LENGTHS = (
     800, 960, 1024, 1280, 1536, 1600, 2048, 4096, 16000,
 )  # fmt: skip
 """Tried for free axes that are no rows, in this order."""
+
+MAX_TRIED_BYTES = 64 << 20
+"""Of one input with a guessed length; more is only tried where somebody said so."""
 
 Shapes = dict[str, Shape]
 """Of every output, by name."""
@@ -69,7 +73,20 @@ class Probe:
             _, outputs = self._runner.run((), tuple(self._zeros(rows, length)))
         names = [tensor.name for tensor in self._outputs]
         # The engine's axes for rows and time stand in front.
-        return {name: array.shape[2:] for name, array in zip(names, outputs, strict=True)}
+        shapes = {name: array.shape[2:] for name, array in zip(names, outputs, strict=True)}
+        self._check(shapes)
+        return shapes
+
+    def _check(self, shapes: Shapes) -> None:
+        """Raises Disproved: an output is not as the file says, and the server would refuse it."""
+        for tensor in self._outputs:
+            came = shapes[tensor.name]
+            wanted = _whole(tensor).shape
+            if tensor.dims is not None and not fits(came, wanted):
+                raise Disproved(
+                    f"the file says that {tensor} is given, and it came as {list(came)}: its "
+                    "shapes were frozen when it was exported; export it again with free axes"
+                )
 
     def _zeros(self, rows: int, length: int) -> list[np.ndarray]:
         reading = self._reading
@@ -82,6 +99,8 @@ class Probe:
             if tensor.name in reading.rows.axes:
                 shape[reading.rows.axes[tensor.name]] = rows
             assert tensor.dtype is not None
+            if length > 1 and prod(shape) * tensor.dtype.itemsize > MAX_TRIED_BYTES:
+                raise ValueError(f"{tensor} is too large with {length} for what is free")
             filling = "" if tensor.dtype.kind == "O" else 0
             arrays.append(np.full((1, 1, *shape), filling, tensor.dtype))
         return arrays
@@ -96,6 +115,8 @@ def probe(reading: Reading) -> Found:
     if reading.rows:
         try:
             two = graph.run(2, length)
+        except Disproved:
+            raise
         except Exception as error:  # onnxruntime's exceptions share no narrower base
             why_alone = f"it fails with two rows: {in_words(error)}"
     rows = _rows(reading, one, two)
@@ -119,6 +140,8 @@ def _first_run(graph: Probe, reading: Reading) -> tuple[int, Shapes]:
     for length in LENGTHS if _has_free(reading) else LENGTHS[:1]:
         try:
             return length, graph.run(1, length)
+        except Disproved:
+            raise
         except Exception as error:  # likewise
             failure = failure or error
     assert failure is not None
@@ -126,7 +149,6 @@ def _first_run(graph: Probe, reading: Reading) -> tuple[int, Shapes]:
     raise Disproved(
         f"the graph fails on zeros: {in_words(failure)}"
         + (f"; say how long {' and '.join(free)} must be with --dims NAME=LENGTH" if free else "")
-        + "; nothing was published"
     )
 
 
@@ -136,6 +158,8 @@ def _another_run(graph: Probe, length: int) -> Shapes | None:
         try:
             if other != length:
                 return graph.run(1, other)
+        except Disproved:
+            raise
         except Exception:  # likewise
             continue
     return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 
-from rnnserve_export.foreign.axes import Rows, Time, find_rows, find_time, is_batch
+from rnnserve_export.foreign.axes import Rows, Time, find_rows, find_time, is_batch, without_rows
 from rnnserve_export.foreign.errors import BadHint
 from rnnserve_export.foreign.evidence import Sure
 from rnnserve_export.foreign.file import ForeignFile, Tensor
@@ -84,6 +84,12 @@ class Reading:
                     f"{tensor.name!r} is a state by its name, and no output can be its next one: "
                     f"say --state {tensor.name}:OUT, --once {tensor.name} if a session sets it at "
                     f"its beginning, or --data {tensor.name} if it comes with every step"
+                )
+        for tensor in self.inputs_that_are(Role.ONCE):
+            if any(isinstance(dim, str) for dim in without_rows(tensor, self.rows)):
+                yield (
+                    f"{tensor} is set once and must have a fixed size: say --dims "
+                    f"{tensor.name}=LENGTH"
                 )
         if not self.inputs_that_are(Role.DATA):
             yield "no input is left that a client would give: say --data NAME of one"

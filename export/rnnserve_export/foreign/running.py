@@ -23,7 +23,7 @@ def load(spec: ModelSpec, graph: bytes) -> Runner:
             return Runner(spec, graph)
     except ModelProblem as problem:
         if problem.__cause__ is None:
-            raise Disproved(f"{problem}; nothing was published") from None
+            raise Disproved(str(problem)) from None
         raise Disproved(
             f"onnxruntime doesn't take the graph: {in_words(problem.__cause__)}"
         ) from None

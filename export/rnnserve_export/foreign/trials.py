@@ -173,7 +173,7 @@ class Trials:
             if all(np.isfinite(array).all() for array in _flat(chain) if array.dtype.kind == "f"):
                 return kind
             failure = failure or "it gives numbers that aren't finite"
-        raise Disproved(f"the graph can't be tried out: {failure}; nothing was published")
+        raise Disproved(f"the graph can't be tried out: {failure}")
 
     def _messages(self, rows: int, count: int, steps: int) -> tuple[Rows, list[Rows]]:
         """New sessions, and what each says: the same for the same question."""
