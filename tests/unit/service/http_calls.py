@@ -1,6 +1,7 @@
 """HTTP over real sockets to the real engine, which runs all the time or when the test says so."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -64,6 +65,7 @@ class World:
         self.routes = Routes(
             self.inference, self.generations, Models(engine, self.repository), self.notes
         )
+        self.server: HttpServer
         self.port = 0
         self.client: aiohttp.ClientSession
 
@@ -77,8 +79,10 @@ class World:
         """One request; a body that is not bytes is sent as JSON."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
+        # aiohttp warns of long bytes; this is the same to it.
+        data = None if body is None else io.BytesIO(body)
         url = f"http://{HOST}:{self.port}{path}"
-        async with self.client.request(method, url, data=body, headers=headers) as response:
+        async with self.client.request(method, url, data=data, headers=headers) as response:
             return Reply(response.status, response.headers, await response.read())
 
     async def get(self, path: str) -> Reply:
@@ -122,7 +126,7 @@ async def serving(
 ) -> AsyncIterator[World]:
     """A world from the server's start to its stop, sound at the end."""
     world = World(model, **limits)
-    server = HttpServer(
+    world.server = server = HttpServer(
         world.routes.table(),
         world.notes,
         max_body_bytes=max_body_bytes,

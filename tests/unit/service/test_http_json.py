@@ -20,11 +20,11 @@ from rnnserve.wire.http.messages import plain
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 # Once a runner has run, its thread flushes denormals to zero.
-FLOATS = st.floats(allow_nan=False, allow_subnormal=False)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | FLOATS | TEXT,
     lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
-    max_leaves=20,
+    max_leaves=10,
 )
 
 
@@ -37,11 +37,7 @@ def refused(data: bytes) -> Refusal:
 
 @given(st.dictionaries(TEXT, VALUES), st.booleans())
 def test_an_object_is_read_as_it_was_written(found, ascii_only):
-    text = json.dumps(found, ensure_ascii=ascii_only, allow_nan=True)
-    if "Infinity" in text:
-        # Only hypothesis' own infinities; JSON has none.
-        return
-    assert document.read(text.encode()) == found
+    assert document.read(json.dumps(found, ensure_ascii=ascii_only).encode()) == found
 
 
 @given(st.binary() | TEXT.map(str.encode) | VALUES.map(json.dumps).map(str.encode))

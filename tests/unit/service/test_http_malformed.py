@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plain_models import PlainModel, doubling_model, marked_model, memory_model
+from rnnserve.engine import sampling
+from rnnserve.wire import generate
 from rnnserve.wire.http.inference import HEADER_LENGTH
 from small_models import SmallModel, small_model
 from unit.service.http_calls import World, serving
@@ -143,6 +145,13 @@ async def answered_or_refused(world: World, path: str, body: bytes, header: str 
     assert set(reply.json) == {"error", "reason"}
     assert reply.json["reason"] not in ("internal", "model_failed")
     assert reply.json["error"]
+
+
+@pytest.fixture(autouse=True)
+def short_generations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's own limit, which holds where a request says none, is far away."""
+    monkeypatch.setattr(sampling, "MAX_TOKENS", 20)
+    monkeypatch.setattr(generate, "MAX_TOKENS", 20)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
