@@ -55,7 +55,9 @@ def find_rows(
             return Rows(why=f"the file says nothing of the shape of {tensor.name}")
     for tensor in (*inputs, *results):
         if tensor.dims is not None and not tensor.free_axes:
-            return Rows(why=f"{tensor} has no free axis, so that nothing can share a run with it")
+            return Rows(
+                why=f"{tensor} has no free axis, so that nothing can share a run{_if(tensor, data)}"
+            )
     shared = _shared(inputs)
     axes: dict[str, int] = {}
     for tensor in inputs:
@@ -93,6 +95,13 @@ def find_time(
         if any(isinstance(dim, str) for dim in dims[1:]):
             return Time(False, f"{tensor} has more free axes than one behind its rows")
     return Time(True, "every input and output has a free axis there")
+
+
+def _if(tensor: Tensor, data: Sequence[Tensor]) -> str:
+    """What would help, where something does."""
+    if tensor not in data or tensor.least_elements > 1:
+        return ""
+    return f", unless it is always the same (--constant {tensor.name}=VALUE)"
 
 
 def without_rows(tensor: Tensor, rows: Rows) -> tuple[Dim, ...]:

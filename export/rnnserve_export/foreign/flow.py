@@ -20,7 +20,16 @@ from rnnserve_export.foreign.operators import (
     SEQUENCE_CELLS,
     cost,
 )
-from rnnserve_export.foreign.trail import COMPUTED, Memory, Scope, Trail, beyond, either, kept
+from rnnserve_export.foreign.trail import (
+    COMPUTED,
+    Computed,
+    Memory,
+    Scope,
+    Trail,
+    beyond,
+    either,
+    kept,
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,8 @@ class _Walk:
 
     def _plain(self, operator: str, given: list[Trail]) -> Trail:
         """What an operator without a memory makes of its inputs."""
-        ways, held = [], set()
+        ways: list[np.ndarray] = []
+        held: set[str | Memory | Computed] = set()
         for place, trail in enumerate(given):
             price = cost(operator, place)
             if price is None:

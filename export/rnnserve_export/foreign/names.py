@@ -141,4 +141,9 @@ def _side(mark: str) -> str:
 
 def _numbers(words: Words, common: Counter[str]) -> list[str]:
     """The numbers that both have, in the order of one."""
-    return [word for word in words if word.isdigit() and word in common]
+    left, found = Counter(common), []
+    for word in words:
+        if word.isdigit() and left[word]:
+            left[word] -= 1
+            found.append(word)
+    return found

@@ -118,7 +118,10 @@ def probe(reading: Reading) -> Found:
         except Disproved:
             raise
         except Exception as error:  # onnxruntime's exceptions share no narrower base
-            why_alone = f"it fails with two rows: {in_words(error)}"
+            why_alone = (
+                f"it fails with two rows ({in_words(error)}); if a tensor has them at another "
+                "axis, say --batch-axis NAME=AXIS"
+            )
     rows = _rows(reading, one, two)
     names = [tensor.name for tensor in reading.file.outputs]
     return Found(

@@ -53,11 +53,6 @@ class Reading:
         """The outputs that clients get."""
         return _results(self.file, self.pairs)
 
-    @property
-    def exposes_states(self) -> bool:
-        """Whether clients get states, because the graph gives nothing else."""
-        return {pair.output for pair in self.pairs} >= {t.name for t in self.file.outputs}
-
     @cached_property
     def questions(self) -> tuple[str, ...]:
         """What has to be known before this can be served; each names the option that tells it."""
@@ -112,22 +107,26 @@ def read(file: ForeignFile, hints: Hints) -> Reading:
     roles = {tensor.name: roles.get(tensor.name, Role.DATA) for tensor in file.inputs}
     order = {tensor.name: place for place, tensor in enumerate(file.inputs)}
     pairs.sort(key=lambda pair: order[pair.input])
-    data = [tensor for tensor in file.inputs if roles[tensor.name] is Role.DATA]
-    kept = [t for t in file.inputs if roles[t.name] in (Role.STATE, Role.ONCE)]
     nexts = {pair.input: pair.output for pair in pairs}
+    data, kept = _by_use(file, roles)
     rows = find_rows(data, kept, file.outputs, nexts, hints.batch_axes) if data else Rows()
     file = replace(file, inputs=tuple(_pinned(tensor, rows, hints) for tensor in file.inputs))
-    data = [tensor for tensor in file.inputs if roles[tensor.name] is Role.DATA]
-    results = _results(file, pairs)
+    data, kept = _by_use(file, roles)
     return Reading(
         file,
         hints,
         roles,
         tuple(pairs),
         rows,
-        find_time(data, results, kept, rows),
+        find_time(data, _results(file, pairs), kept, rows),
         {name: size for name, size in flow.rows_of_table.items() if roles[name] is Role.DATA},
     )
+
+
+def _by_use(file: ForeignFile, roles: Mapping[str, Role]) -> tuple[list[Tensor], list[Tensor]]:
+    """The inputs that come with every step, and those that a session keeps."""
+    data = [tensor for tensor in file.inputs if roles[tensor.name] is Role.DATA]
+    return data, [t for t in file.inputs if roles[t.name] in (Role.STATE, Role.ONCE)]
 
 
 def _pinned(tensor: Tensor, rows: Rows, hints: Hints) -> Tensor:

@@ -75,7 +75,8 @@ def _array(
             return np.zeros(whole, tensor.dtype)
         numbers = rng.standard_normal(whole) if kind.floats is NORMAL else rng.random(whole)
         scales = np.resize(ROW_SCALES, (outer[0], *[1] * (len(whole) - 1)))
-        return (numbers * scales).astype(tensor.dtype)
+        scaled: np.ndarray = (numbers * scales).astype(tensor.dtype)
+        return scaled
     if tensor.dtype.kind == "O":
         words = rng.choice(WORDS[:1] if kind.integers is LEAST else WORDS, whole)
         return words.astype(object)

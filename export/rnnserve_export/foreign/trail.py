@@ -19,12 +19,12 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class _Computed:
+class Computed:
     """Numbers that no input had."""
 
 
-COMPUTED = _Computed()
-Held = frozenset[str | Memory | _Computed]
+COMPUTED = Computed()
+Held = frozenset[str | Memory | Computed]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def beyond(trails: list[Trail], price: int, nothing: Trail) -> Trail:
 def either(trails: Iterable[Trail]) -> Trail:
     """What is one of them, nobody knows which."""
     trails = list(trails)
-    held = frozenset[str | Memory | _Computed]().union(*(trail.held for trail in trails))
+    held = frozenset[str | Memory | Computed]().union(*(trail.held for trail in trails))
     return Trail(np.min([trail.far for trail in trails], axis=0), held)
 
 

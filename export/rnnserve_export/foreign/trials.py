@@ -23,7 +23,9 @@ STEPS = 12
 CHUNKINGS = ((1,) * STEPS, (1, STEPS - 1), (5, 7), (2, 3, 4, 3))
 
 SAME, CHUNKS, ZEROS_IN, COMPANY = "the same again", "any chunks", "zeros in", "any company"
-RUNS = 2 * MESSAGES + 2 + 1 + sum(map(len, CHUNKINGS)) + MESSAGES * (ROWS + len(COMPANIES))
+RUNS = (
+    2 * MESSAGES + 2 * MESSAGES + 1 + sum(map(len, CHUNKINGS)) + MESSAGES * (ROWS + len(COMPANIES))
+)
 """In the whole proof, at the most."""
 
 OnRun = Callable[[str], None]
@@ -61,10 +63,10 @@ class Chain:
     outputs: tuple[Rows, ...]
     """Of each message, each (B, T, ...)."""
 
-    def joined(self) -> tuple[Rows, ...]:
-        """The same with the messages as one."""
+    def joined(self) -> list[np.ndarray]:
+        """The carry, and the outputs with all messages as one."""
         columns = zip(*self.outputs, strict=True)
-        return (self.carry, tuple(np.concatenate(column, axis=1) for column in columns))
+        return [*self.carry, *(np.concatenate(column, axis=1) for column in columns)]
 
 
 class Trials:
@@ -89,21 +91,21 @@ class Trials:
             one, other = (self._run(SAME, carry, messages) for _ in range(2))
         except Exception as error:  # onnxruntime's exceptions share no narrower base
             return Check(SAME, case, np.inf, 0.0, in_words(error))
-        error = _error(_flat(other), _flat(one))
-        failure = "" if error == 0.0 else "the same input gives other numbers every time"
-        return Check(SAME, case, error, 0.0, failure)
+        apart = _error(_flat(other), _flat(one))
+        failure = "" if apart == 0.0 else "the same input gives other numbers every time"
+        return Check(SAME, case, apart, 0.0, failure)
 
     def zeros_in(self) -> Check:
         """Whether new sessions that give zeros get finite numbers of the promised shapes."""
-        case = "one row"
+        case = f"one row, {MESSAGES} messages"
+        found = []
         try:
             for steps in (1, 2) if self._spec.has_time else (1,):
                 carry, inputs = sample(self._spec, 1, steps, self._length)
-                found = self._run(ZEROS_IN, carry, [inputs])
+                found += _flat(self._run(ZEROS_IN, carry, [inputs] * MESSAGES))
         except Exception as error:  # likewise
             return Check(ZEROS_IN, case, np.inf, 0.0, in_words(error))
-        finite = all(np.isfinite(a).all() for a in _flat(found) if a.dtype.kind == "f")
-        failure = "" if finite else "it gives numbers that aren't finite"
+        failure = "" if _are_finite(found) else "it gives numbers that aren't finite"
         return Check(ZEROS_IN, case, 0.0, 0.0, failure)
 
     def any_chunks(self) -> Check:
@@ -119,7 +121,7 @@ class Trials:
                 ends = pairwise(np.cumsum([0, *lengths]))
                 cut = [tuple(a[:, start:end] for a in whole) for start, end in ends]
                 found = self._run(CHUNKS, carry, cut).joined()
-                worst = max(worst, _error(_arrays(found), _arrays(expected)))
+                worst = max(worst, _error(found, expected))
         except Exception as error:  # likewise
             return Check(CHUNKS, case, np.inf, TOLERANCE, f"it fails in chunks: {in_words(error)}")
         return Check(CHUNKS, case, worst, self._tolerance)
@@ -142,8 +144,8 @@ class Trials:
             for company in COMPANIES:
                 together = _flat(of(company))
                 for place, row in enumerate(company):
-                    found = [array[place : place + 1] for array in together]
-                    worst = max(worst, _error(found, alone[row]))
+                    cut = [array[place : place + 1] for array in together]
+                    worst = max(worst, _error(cut, alone[row]))
         except Exception as error:  # likewise
             return Check(COMPANY, case, np.inf, TOLERANCE, f"rows fail together: {in_words(error)}")
         return Check(COMPANY, case, worst, self._tolerance)
@@ -155,9 +157,10 @@ class Trials:
 
     @property
     def _tolerance(self) -> float:
-        tensors = (*self._spec.inputs, *self._spec.outputs, *self._spec.carry)
-        half = any(tensor.dtype == np.float16 for tensor in tensors)
-        return HALF_TOLERANCE if half else TOLERANCE
+        spec = self._spec
+        dtypes = {tensor.dtype for tensor in (*spec.inputs, *spec.outputs)}
+        dtypes |= {entry.dtype for entry in spec.carry}
+        return HALF_TOLERANCE if np.dtype(np.float16) in dtypes else TOLERANCE
 
     def _usable_kind(self) -> Kind:
         """The first kind of numbers that goes through a chain of messages and comes out finite."""
@@ -170,7 +173,7 @@ class Trials:
             except Exception as error:  # likewise
                 failure = in_words(error)
                 continue
-            if all(np.isfinite(array).all() for array in _flat(chain) if array.dtype.kind == "f"):
+            if _are_finite(_flat(chain)):
                 return kind
             failure = failure or "it gives numbers that aren't finite"
         raise Disproved(f"the graph can't be tried out: {failure}")
@@ -199,8 +202,8 @@ def _flat(chain: Chain) -> list[np.ndarray]:
     return [*chain.carry, *(array for outputs in chain.outputs for array in outputs)]
 
 
-def _arrays(joined: tuple[Rows, ...]) -> list[np.ndarray]:
-    return [array for arrays in joined for array in arrays]
+def _are_finite(arrays: Iterable[np.ndarray]) -> bool:
+    return all(bool(np.isfinite(a).all()) for a in arrays if a.dtype.kind == "f")
 
 
 def _error(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:

@@ -267,6 +267,19 @@ def test_an_index_into_a_table_has_a_range(bring):
     assert (read.spec.inputs[0].low, read.spec.inputs[0].high) == (0, 7)
 
 
+def test_a_state_that_is_all_the_graph_gives_is_given_to_clients_too(bring):
+    draft = Draft()
+    draft.node("Add", ["h", "x"], "h_next")
+    dims = [2, "N", 3]
+    read, _ = bring(file_of(draft, [value("x", dims), value("h", dims)], [value("h_next", dims)]))
+    assert [tensor.name for tensor in read.spec.outputs] == ["h_next"]
+    runner = Runner(read.spec, read.graph)
+    carry = (np.zeros((2, 2, 3), np.float32),)
+    for total in (1, 2):
+        carry, (y,) = runner.run(carry, (np.ones((2, 1, 2, 3), np.float32),))
+        np.testing.assert_array_equal(y, np.full((2, 1, 2, 3), total, np.float32))
+
+
 def test_a_model_without_states_stands_alone(bring):
     read, said = bring(odd_models.cell_by_hand("a", "b"), data=("a", "b"))
     assert not read.spec.is_sequential
