@@ -168,10 +168,11 @@ def layered(seed: int = 0) -> ForeignModel:
     def step(given: Arrays) -> Arrays:
         now = [given[name] for name in states]
         y = []
-        for x in given["x"].swapaxes(0, 1):
+        for below in given["x"].swapaxes(0, 1):  # (N, F)
             for place, parts in enumerate(weights):
-                now[place] = x = _gru(x, now[place], *(part[0] for part in parts))
-            y.append(x @ readout)
+                layer = below if place == 0 else now[place - 1]
+                now[place] = _gru(layer, now[place], *(part[0] for part in parts))
+            y.append(now[-1] @ readout)
         return {"y": np.stack(y, axis=1), **dict(zip(states.values(), now, strict=True))}
 
     begin = {name: np.zeros((1, H), np.float32) for name in states}

@@ -23,6 +23,8 @@ PART_OF_NAME = 6_000
 MEMORY, LAST_OF_SEQUENCE, MOVED = 20_000, 8_000, 5_000
 DEPENDS, FARTHEST = 1_000, 900
 SAME_SHAPE, POSSIBLE = 50, 1
+"""Weights, in steps so large that a weaker kind only decides where the stronger ones are even: one
+name or one memory, words in common, numbers moved along, nearness in the graph, equal lengths."""
 
 
 class Sure(IntEnum):

@@ -16,6 +16,7 @@ from rnnserve_export.foreign.file import Tensor
 from rnnserve_export.foreign.flow import Flow
 
 CLEARLY_AHEAD = 2_000
+"""More than all that nearness in the graph can weigh."""
 AHEAD = 4
 """In `operators.cost`: what lies between a gate and the layer behind it."""
 

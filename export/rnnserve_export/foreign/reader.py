@@ -15,6 +15,9 @@ from rnnserve.repository.tree import MAX_GRAPH_BYTES
 from rnnserve_export.foreign.errors import ForeignError
 from rnnserve_export.foreign.file import UNKNOWN, Dim, ForeignFile, Tensor
 
+_MADE_UP = re.compile(r"unk__\d+|.*_dynamic_axes_\d+|.*_dim_\d+|\?")
+"""What tools write where nobody gave a name: another one for every tensor."""
+
 
 def read_file(path: Path) -> ForeignFile:
     """Read an ONNX file. Raises ForeignError: there is none, or it isn't a whole one."""
@@ -93,10 +96,6 @@ def _tensor(entry: onnx.ValueInfoProto) -> Tensor:
     type_name = names.get(tensor.elem_type, f"type {tensor.elem_type}")
     dims = tuple(map(_dim, tensor.shape.dim)) if tensor.HasField("shape") else None
     return Tensor(entry.name, type_name, _dtype(tensor.elem_type), dims)
-
-
-_MADE_UP = re.compile(r"unk__\d+|.*_dynamic_axes_\d+|.*_dim_\d+|\?")
-"""What tools write where nobody gave a name: another one for every tensor."""
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from foreign_models import denoiser, file_of, layered, value, voice_activity
 from rnnserve.errors import OperatorError
+from rnnserve.repository.tree import MAX_GRAPH_BYTES
 from rnnserve_export.draft import Draft
 from rnnserve_export.foreign.errors import BadHint, ForeignError
 from rnnserve_export.foreign.inspecting import inspect_file
@@ -263,6 +264,14 @@ def test_no_file_and_a_folder_are_one_sentence(tmp_path):
     for path in (tmp_path, tmp_path / "absent.onnx"):
         with pytest.raises(ForeignError, match="there is no file"):
             inspect_file(path, InspectOptions(), Overrules(), Console(file=io.StringIO()))
+
+
+def test_a_file_of_absurd_size_is_not_even_read(tmp_path):
+    path = tmp_path / "huge.onnx"
+    with path.open("wb") as file:
+        file.truncate(MAX_GRAPH_BYTES + 1)  # takes no room
+    with pytest.raises(ForeignError, match="at the most"):
+        inspect_file(path, InspectOptions(), Overrules(), Console(file=io.StringIO()))
 
 
 @given(st.data())
