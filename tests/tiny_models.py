@@ -171,21 +171,32 @@ def remembering() -> TinyModel:
     return TinyModel("remembering", config, graph)
 
 
-def marked(corrid: str = "UINT64", *, name: str = "marked") -> TinyModel:
-    """Each control in another representation. START is -1 or 1, and the sum is the graph's own to
-    begin anew."""
-    controls: Tensors = {
-        "start": ("FP32", ["N", 1]),
-        "end": ("BOOL", ["N", 1]),
-        "ready": ("INT32", ["N", 1]),
-        "id": (corrid, ["N", 1]),
-    }
+TELLS = {
+    "FP32": "fp32_false_true: [ -1, 1 ]",
+    "BOOL": "bool_false_true: [ false, true ]",
+    "INT32": "int32_false_true: [ 0, 1 ]",
+}
+"""How a control says no and yes in each type that it may have."""
+
+
+def marked(
+    corrid: str = "UINT64",
+    *,
+    name: str = "marked",
+    start: str = "FP32",
+    end: str = "BOOL",
+    ready: str = "INT32",
+) -> TinyModel:
+    """Each control in another representation, and the sum is the graph's own to begin anew."""
+    types = {"start": start, "end": end, "ready": ready, "id": corrid}
+    controls: Tensors = {name: (of, ["N", 1]) for name, of in types.items()}
     echoes = {f"{name}_was": value for name, value in controls.items()}
     graph = graph_of(
         {"x": ("FP32", ["N", 1]), "h": ("FP32", ["N", 1]), **controls},
         {"y": ("FP32", ["N", 1]), "hn": ("FP32", ["N", 1]), **echoes},
         [
-            helper.make_node("Greater", ["start", "zero"], ["begins"]),
+            helper.make_node("Cast", ["start"], ["start_fp32"], to=TensorProto.FLOAT),
+            helper.make_node("Greater", ["start_fp32", "zero"], ["begins"]),
             helper.make_node("Where", ["begins", "zero", "h"], ["before"]),
             helper.make_node("Add", ["before", "x"], ["hn"]),
             helper.make_node("Identity", ["hn"], ["y"]),
@@ -201,12 +212,9 @@ def marked(corrid: str = "UINT64", *, name: str = "marked") -> TinyModel:
         sequence_batching {{
           direct {{ }}
           control_input [
-            {{ name: "start" control [
-              {{ kind: CONTROL_SEQUENCE_START fp32_false_true: [ -1, 1 ] }} ] }},
-            {{ name: "end" control [
-              {{ kind: CONTROL_SEQUENCE_END bool_false_true: [ false, true ] }} ] }},
-            {{ name: "ready" control [
-              {{ kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 1 ] }} ] }},
+            {{ name: "start" control [ {{ kind: CONTROL_SEQUENCE_START {TELLS[start]} }} ] }},
+            {{ name: "end" control [ {{ kind: CONTROL_SEQUENCE_END {TELLS[end]} }} ] }},
+            {{ name: "ready" control [ {{ kind: CONTROL_SEQUENCE_READY {TELLS[ready]} }} ] }},
             {{ name: "id" control [
               {{ kind: CONTROL_SEQUENCE_CORRID data_type: {config_type(corrid)} }} ] }}
           ]
