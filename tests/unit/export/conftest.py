@@ -13,6 +13,8 @@ from rnnserve_models.checkpoint import Checkpoint, RunFiles, save_checkpoint
 from rnnserve_models.language_model import LanguageModel, ModelShape
 from rnnserve_models.tokenizer import character_tokenizer
 
+from .importer import Importer
+
 BuildModel = Callable[..., LanguageModel]
 MakeRun = Callable[..., Path]
 
@@ -76,3 +78,10 @@ def make_run(tmp_path: Path) -> MakeRun:
         return folder
 
     return make
+
+
+@pytest.fixture
+def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Importer:
+    """Imports graphs that somebody else made."""
+    monkeypatch.chdir(tmp_path)
+    return Importer()

@@ -110,15 +110,15 @@ def normed_over_rows() -> bytes:
     return file_of(draft, given, [value("y", ["N", 3]), value("h_next", ["N", 3])])
 
 
-def looking_ahead() -> bytes:
+def looking_ahead(following: str = "h_next") -> bytes:
     """y is each step less the mean of its whole message; the state is the sum of all steps."""
     draft = Draft()
     draft.node("ReduceMean", ["x"], "mean", axes=[1], keepdims=1)
     draft.node("Sub", ["x", "mean"], "y")
     draft.node("ReduceSum", ["x", draft.constant("one", np.array([1]))], "sum", keepdims=0)
-    draft.node("Add", ["h", "sum"], "h_next")
+    draft.node("Add", ["h", "sum"], following)
     given = [value("x", ["N", "T", 3]), value("h", ["N", 3])]
-    return file_of(draft, given, [value("y", ["N", "T", 3]), value("h_next", ["N", 3])])
+    return file_of(draft, given, [value("y", ["N", "T", 3]), value(following, ["N", 3])])
 
 
 def drawing_lots() -> bytes:
