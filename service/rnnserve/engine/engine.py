@@ -5,6 +5,7 @@ tells somebody later.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -13,6 +14,7 @@ import numpy as np
 
 from rnnserve.engine import blob
 from rnnserve.engine.backlog import Backlog
+from rnnserve.engine.chunk import Listener, Memory
 from rnnserve.engine.generation import Audience, Generation
 from rnnserve.engine.generation import Cause as Ending
 from rnnserve.engine.loose import LooseSlots
@@ -25,6 +27,7 @@ from rnnserve.engine.session import Session, SessionLimits, State
 from rnnserve.engine.slots import Rows
 from rnnserve.engine.table import Entry, SessionTable, TableLimits
 from rnnserve.errors import Reason, Refusal
+from rnnserve.repository.spec import Shape
 
 T = TypeVar("T")
 Told = Callable[[T | Exception], None]
@@ -202,8 +205,27 @@ class Engine:
             )
         return self._fork(entry)
 
+    def visit(
+        self,
+        model: Model,
+        inputs: Memory,
+        shapes: tuple[Shape, ...],
+        rows: int,
+        listener: Listener,
+        timeout_s: float = math.inf,
+    ) -> None:
+        """Take a request that stands alone, as `Model.visit` does. Raises Refusal: draining, and
+        what that raises."""
+        self._check_open()
+        model.visit(inputs, shapes, rows, listener, self.now_s(), timeout_s)
+
+    @property
+    def has_callers(self) -> bool:
+        """Whether a session is open, or a request that stands alone under way."""
+        return len(self.table) > 0 or any(model.guests for model in self.served)
+
     def drain(self) -> None:
-        """Refuse new sessions from now on."""
+        """Refuse new sessions, and requests that stand alone, from now on."""
         self.draining = True
 
     def _end(self, session_id: str) -> None:
@@ -219,12 +241,15 @@ class Engine:
         fork.session.origin = session.origin
         return fork
 
-    def _make_room(self, model: Model, count: int = 1) -> None:
-        """End what is due, so that its room may be taken. Raises Refusal (draining)."""
+    def _check_open(self) -> None:
         if self.draining:
             raise Refusal(
                 Reason.DRAINING, "the server is stopping: open elsewhere", retry_after_s=1.0
             )
+
+    def _make_room(self, model: Model, count: int = 1) -> None:
+        """End what is due, so that its room may be taken. Raises Refusal (draining)."""
+        self._check_open()
         # Here, and not where a fork's turn has come: what ends then may have a turn of its own.
         self.table.make_room(model, count)
 

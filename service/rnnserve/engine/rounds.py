@@ -14,14 +14,19 @@ from rnnserve.engine.session import Session
 from rnnserve.engine.slots import Rows, Taken
 from rnnserve.errors import Reason, Refusal
 
+NOTHING = Taken((), slice(0), (), 0)
+"""No rows."""
+
 
 class Work(NamedTuple):
-    """A batch with its arrays, ready for the runner; valid until the next `gather`."""
+    """A batch with its arrays, ready for the runner; valid until the next `gather`. `failure`: why
+    it has none."""
 
     batch: Batch
     taken: Taken
     inputs: Rows  # each (B, T, ...), and then control inputs, each (B,)
     taken_s: float
+    failure: Exception | None = None
 
 
 class Result(NamedTuple):
@@ -52,14 +57,18 @@ def take(model: Model) -> Batch | None:
 
 
 def gather(model: Model, batch: Batch) -> Work:
-    """Put the batch's arrays together."""
+    """Put the batch's arrays together; never raises."""
     leases = [chunk.session.lease for chunk in batch.chunks]
     if batch.generations:
         leases += [generation.session.lease for generation in batch.generations]
-    inputs = model.form.join(batch)
-    if model.spec.controls:
-        inputs += marks_of(model.spec.controls, batch)
-    return Work(batch, model.slots.gather(leases), inputs, model.now_s())
+    try:
+        inputs = model.form.join(batch)
+        if model.spec.controls:
+            inputs += marks_of(model.spec.controls, batch)
+        return Work(batch, model.slots.gather(leases), inputs, model.now_s())
+    except Exception as failure:
+        # A batch that can't even be put together fails as one that can't be run.
+        return Work(batch, NOTHING, (), model.now_s(), failure)
 
 
 def compute(model: Model, work: Work) -> Result:
@@ -67,6 +76,8 @@ def compute(model: Model, work: Work) -> Result:
     never raises."""
     batch = work.batch
     began_s = model.now_s()
+    if work.failure is not None:
+        return Result((), (), [], [], 0.0, work.failure)
     tokens: list[int | None] = []
     logprobs: list[float | None] = []
     try:

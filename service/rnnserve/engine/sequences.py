@@ -26,6 +26,9 @@ from rnnserve.repository.spec import Shape
 
 logger = logging.getLogger(__name__)
 
+Key = tuple[str, Correlation]
+"""A model's name and what a client calls its sequence: that is enough but where several versions of
+the model are stepped under one number."""
 REMEMBERED_ENDS = 10_000
 ENDED = frozenset({Reason.SESSION_CLOSED, Reason.SESSION_EXPIRED, Reason.SESSION_TOO_OLD})
 
@@ -37,6 +40,10 @@ class Name:
     model: str
     version: int
     correlation: Correlation
+
+    @property
+    def key(self) -> Key:
+        return self.model, self.correlation
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +64,23 @@ class Sequences:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._live: dict[Name, Entry] = {}
-        self._ended: OrderedDict[Name, Cause] = OrderedDict()
+        self._live: dict[Key, dict[int, Entry]] = {}
+        """By version; the one that started last comes last."""
+        self._ended: OrderedDict[Key, Cause] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._live)
+        return sum(map(len, self._live.values()))
 
     def model(self, name: Name, *, start: bool) -> Model:
         """The model that the sequence's next step goes to: a live one stays with the version on
         which it began. Raises Refusal (unknown_model)."""
-        entry = None if start else self._live.get(name)
+        entry = None if start else self._find(name)
         return self._engine.model(name.model, name.version) if entry is None else entry.model
 
     def entry(self, name: Name) -> Entry:
         """The live session of a sequence that has started. Raises Refusal (sequence_not_started);
         its fact `cause` says how the sequence ended, or `unknown`."""
-        entry = self._live.get(name)
+        entry = self._find(name)
         try:
             if entry is not None:
                 return self._engine.session(entry.session.id)
@@ -116,7 +124,8 @@ class Sequences:
             self._engine.close(entry, lambda _: None)
 
     def _start(self, name: Name, model: Model, request: Request) -> Entry:
-        before = self._live.pop(name, None)
+        version = model.spec.version
+        before = self._live.get(name.key, {}).pop(version, None)
         if before is not None and before.shut is None:
             logger.warning(
                 "sequence %s for model %r has a conflict. The previous sequence did not end before "
@@ -126,26 +135,36 @@ class Sequences:
             )
             self._engine.discard(before.session.id)
         entry = self._engine.open(model, request.carry, correlation=name.correlation)
-        self._live[name] = entry
-        self._ended.pop(name, None)
+        self._live.setdefault(name.key, {})[version] = entry
+        self._ended.pop(name.key, None)
 
         def ended(session: Session) -> None:
-            if self._live.get(name) is entry:
-                del self._live[name]
-                self._remember(name, session)
+            live = self._live.get(name.key, {})
+            if live.get(version) is entry:
+                del live[version]
+                self._remember(name.key, session)
+            if not live:
+                self._live.pop(name.key, None)
 
         entry.on_end.append(ended)
         return entry
 
-    def _remember(self, name: Name, session: Session) -> None:
+    def _find(self, name: Name) -> Entry | None:
+        """The live session of that version or, where none is named, the one that started last."""
+        live = self._live.get(name.key)
+        if not live:
+            return None
+        return live.get(name.version) if name.version else next(reversed(live.values()))
+
+    def _remember(self, key: Key, session: Session) -> None:
         cause = self._engine.table.ended_by(session.id)
         if cause is not None:
-            self._ended[name] = cause
+            self._ended[key] = cause
         if len(self._ended) > REMEMBERED_ENDS:
             self._ended.popitem(last=False)
 
     def _not_started(self, name: Name) -> Refusal:
-        cause = self._ended.get(name)
+        cause = self._ended.get(name.key)
         how = f"it has ended ({cause})" if cause else "no such sequence has started here"
         return Refusal(
             Reason.SEQUENCE_NOT_STARTED,

@@ -142,7 +142,7 @@ class Server:
         self.engine.drain()
         until_s = time.monotonic() + self._settings.grace_s
         logger.info("draining: %d sessions open", len(self.engine.table))
-        while len(self.engine.table) and time.monotonic() < until_s and not stop_hard.is_set():
+        while self.engine.has_callers and time.monotonic() < until_s and not stop_hard.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop_hard.wait(), LOOK_EVERY_S)
         if cut := len(self.engine.table):

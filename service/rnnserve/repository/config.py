@@ -77,6 +77,12 @@ def understand(config: triton.ModelConfig, read_initial: ReadInitial) -> Config:
     words = parameters.read(config)
     spec = _spec(config, words, read_initial)
     words.check_names(spec)
+    if not spec.inputs:
+        raise ModelProblem("config.pbtxt: a model needs an input that comes with every step")
+    if spec.carry and not spec.is_sequential:
+        raise ModelProblem(
+            "config.pbtxt: an input that a session sets once needs sequence_batching"
+        )
     return Config(spec, config, notes_on(config, words))
 
 

@@ -1,5 +1,7 @@
 """The protocol's names of data types."""
 
+from functools import cache
+
 import numpy as np
 
 from rnnserve.repository.dtypes import dtype_number
@@ -13,6 +15,7 @@ NAMES: dict[int, str] = {
 """By Triton's number."""
 
 
+@cache
 def name_of(dtype: np.dtype) -> str:
     """The protocol's name of a type: FP32, INT64, BYTES, ..."""
     return NAMES[dtype_number(dtype)]

@@ -77,9 +77,9 @@ class Requests:
                 self._sequences.step(name, model, step, answered, timeout_s)
             return
         assert given.shapes is not None
-        now_s = self._engine.now_s()
+        visit = self._engine.visit
         with called.translated():
-            model.visit(given.inputs, given.shapes, given.rows, answered, now_s, timeout_s)
+            visit(model, given.inputs, given.shapes, given.rows, answered, timeout_s)
 
     def _step(self, called: "Called", spec: ModelSpec, given: Given) -> Request:
         """The step of a sequence that a request is. Raises Refusal: no_sequence_id,

@@ -36,8 +36,15 @@ class Words:
     """The sentences about one request to one model."""
 
     def __init__(self, model: str, request_id: str) -> None:
-        self._model = short(model)
-        self._prefix = f"[request id: {short(request_id) or '<id_unknown>'}] "
+        self._given = model, request_id
+
+    @property
+    def _model(self) -> str:
+        return short(self._given[0])
+
+    @property
+    def _prefix(self) -> str:
+        return f"[request id: {short(self._given[1]) or '<id_unknown>'}] "
 
     def refusal(self, reason: Reason, text: str, **facts: str | int) -> Refusal:
         """A refusal of this request, with its id in front."""
