@@ -249,6 +249,21 @@ def test_queue_policies_that_cannot_be_honoured_are_named(batching, named):
         parse_config(f"{STATELESS} dynamic_batching {{ {batching} }}", "m", 1)
 
 
+ONCE = 'parameters { key: "once.x" value { string_value: "true" } } '
+
+
+def test_what_a_session_sets_once_needs_something_to_step_with():
+    with pytest.raises(ModelProblem, match="comes with every step"):
+        parse_config(ONCE + GOOD.replace("[ -1, 16 ]", "[ 16 ]"), "m", 1)
+
+
+def test_what_a_session_sets_once_needs_sessions():
+    more = 'input [ { name: "z" data_type: TYPE_FP32 dims: 1 },'
+    text = STATELESS.replace("[ -1, 16 ]", "[ 16 ]").replace("input [", more)
+    with pytest.raises(ModelProblem, match="sequence_batching"):
+        parse_config(ONCE + text, "m", 1)
+
+
 def test_an_ensemble_is_refused_by_its_field():
     with pytest.raises(ModelProblem, match="ensemble_scheduling"):
         parse_config(STATELESS + "ensemble_scheduling { }", "m", 1)

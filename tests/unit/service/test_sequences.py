@@ -19,10 +19,18 @@ class Talk:
         self.engine = SynchronousEngine(self.model, **limits)
         self.sequences = Sequences(self.engine.engine)
 
-    def send(self, number: int | str, x: float, *, start: bool = False, end: bool = False) -> list:
+    def send(
+        self,
+        number: int | str,
+        x: float,
+        *,
+        start: bool = False,
+        end: bool = False,
+        version: int = 0,
+    ) -> list:
         """One step; the list gets its outcome."""
         told: list = []
-        name = Name("marked", 0, number)
+        name = Name("marked", version, number)
         memory = (np.array([x], np.float32).tobytes(),)
         model = self.sequences.model(name, start=start)
         request = Request(memory, None, start, end)
@@ -66,6 +74,15 @@ def test_start_and_end_in_one_step_is_a_sequence_of_one():
     talk = Talk()
     assert talk.step("one", 5.0, start=True, end=True) == 5
     assert len(talk.engine.engine.table) == 0
+
+
+def test_a_sequence_is_the_same_with_its_version_named_and_without():
+    talk = Talk()
+    assert talk.step(7, 1.0, start=True) == 1
+    assert talk.step(7, 2.0, version=1) == 3
+    assert talk.step(7, 4.0, start=True, version=1) == 4
+    assert talk.step(7, 1.0, end=True) == 5
+    assert len(talk.sequences) == 0
 
 
 def test_numbers_and_names_are_different_sequences():

@@ -133,6 +133,36 @@ def test_a_grown_session_exported_goes_on_where_it_was():
     assert engine.audit() == []
 
 
+def test_a_batch_that_cannot_be_put_together_fails_row_by_row():
+    engine = SynchronousEngine(doubling_model())
+    join = engine.model.form.join
+
+    def joined(batch):
+        if any(chunk.inputs[0] == floats(2.0) for chunk in batch.chunks):
+            raise MemoryError
+        return join(batch)
+
+    engine.model.form.join = joined
+    told = [visit(engine, [value]) for value in (1.0, 2.0, 3.0)]
+    engine.run_all()
+    assert reason(told[1]) is Reason.MODEL_FAILED
+    assert [answer(told[place]).item() for place in (0, 2)] == [2, 6]
+    assert engine.audit() == []
+
+
+def test_a_draining_server_takes_no_request_that_stands_alone_and_waits_for_those_it_took():
+    engine = SynchronousEngine(doubling_model())
+    told = visit(engine, [1.0])
+    engine.engine.drain()
+    assert engine.engine.has_callers
+    with pytest.raises(Refusal) as error:
+        engine.engine.visit(engine.model, (floats(1.0),), ((1,),), 1, told.append)
+    assert error.value.reason is Reason.DRAINING
+    engine.run_all()
+    assert answer(told).item() == 2
+    assert not engine.engine.has_callers
+
+
 def test_requests_that_stand_alone_share_a_batch_row_by_row():
     model = doubling_model()
     engine = SynchronousEngine(model)
