@@ -3,9 +3,10 @@ wrong. Each is a `TinyModel`; where its folder isn't laid out as usual, a functi
 
     spelled()     sequence models whose y is the sum of all x so far, whatever their config.pbtxt
                   looks like
+    controlled()  every representation of the marks that a graph is told
     broken()      models that can't be served, and what the reason has to name
     versioned()   stateless: y = x + the version's number
-    queued()      stateless: y = x, and so many requests may wait
+    queued()      stateless: y = x after a while, and so many requests may wait
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from onnx import helper
 
-from tiny_models import TinyModel, accumulator, entries, graph_of
+from tiny_models import TinyModel, accumulator, entries, graph_of, marked
 
 SUM = accumulator().graph
 XY = entries(input={"x": "FP32"}, output={"y": "FP32"})
@@ -201,6 +202,21 @@ def encoder() -> TinyModel:
     return TinyModel("encoder", config, graph)
 
 
+def controlled() -> list[TinyModel]:
+    """Every mark in every type that its control may have, each in `marked_` and the type of ids."""
+    kinds = ("FP32", "INT32", "BOOL")
+    return [
+        marked(
+            corrid,
+            name=f"marked_{corrid.lower()}",
+            start=kinds[place % 3],
+            end=kinds[(place + 1) % 3],
+            ready=kinds[(place + 2) % 3],
+        )
+        for place, corrid in enumerate(("UINT64", "INT64", "UINT32", "INT32", "BYTES"))
+    ]
+
+
 def versioned(repository: Path, name: str, policy: str, versions: tuple[int, ...]) -> None:
     """Write it; `policy` is its version_policy, or empty."""
     for version in versions:
@@ -214,14 +230,23 @@ def versioned(repository: Path, name: str, policy: str, versions: tuple[int, ...
         TinyModel(name, config, graph).write(repository, version)
 
 
-def queued(most: int) -> TinyModel:
+def queued(most: int, name: str = "queued") -> TinyModel:
+    """Each run takes some 20 ms or more, so that others come meanwhile."""
     graph = graph_of(
         {"x": ("FP32", ["N", 1])},
         {"y": ("FP32", ["N", 1])},
-        [helper.make_node("Identity", ["x"], ["y"])],
+        [
+            helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+            helper.make_node("Expand", ["largest", "large"], ["m0"]),
+            *(helper.make_node("MatMul", [f"m{n}", "zeros"], [f"m{n + 1}"]) for n in range(8)),
+            helper.make_node("ReduceSum", ["m8"], ["nothing"], keepdims=0),
+            helper.make_node("Add", ["x", "nothing"], ["y"]),
+        ],
+        large=np.array([512, 512]),
+        zeros=np.zeros((512, 512), np.float32),
     )
     policy = f"default_queue_policy {{ max_queue_size: {most} }}"
-    return TinyModel("queued", f"{BATCHED} dynamic_batching {{ {policy} }}", graph)
+    return TinyModel(name, f"{BATCHED} dynamic_batching {{ {policy} }}", graph)
 
 
 # What is not.

@@ -7,6 +7,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+import tiny_folders as folders
+import tiny_models as tiny
+from peers.triton_peer import TritonPeer
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import ServerProcess
@@ -30,6 +33,31 @@ def server(repository: Path) -> Iterator[ServerProcess]:
         yield process
         assert process.stop() == 0, "".join(process.log)
         assert "Traceback" not in "".join(process.log)
+
+
+@pytest.fixture(scope="session")
+def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """On a repository of Triton's, with models of every kind and broken ones among them."""
+    folder = tmp_path_factory.mktemp("triton")
+    tiny.publish(folder, [*tiny.all_of_them(), *folders.spelled()])
+    tiny.publish(folder, (model for model, _ in folders.broken()))
+    tiny.publish(folder, folders.controlled())
+    folders.versioned(folder, "several", "version_policy { all { } }", (1, 2, 5))
+    folders.queued(1).write(folder)
+    tiny.accumulator(name="hasty", idle_us=50_000).write(folder)
+    tiny.accumulator(name="from_40", begins_with=40).write(folder)
+    with ServerProcess(folder, "--grace-s", "0.2") as process:
+        yield process
+        assert process.stop() == 0, "".join(process.log)
+        # Some of the models fail on purpose, and the log tells how; nothing else may.
+        assert "unexpected error" not in "".join(process.log)
+
+
+@pytest.fixture(scope="session")
+def peer(triton_server: ServerProcess) -> Iterator[TritonPeer]:
+    """tritonclient, talking to it."""
+    with TritonPeer(triton_server.target) as peer:
+        yield peer
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-import tiny_folders as folders
 import tiny_models as tiny
 from laws.any_world import AnyWorld
 from laws.known import POISON, Known, all_known
@@ -132,7 +131,6 @@ def test_in_any_company_and_order_the_answers_are_those_of_numpy(known):
 ALONE = {
     "table": (tiny.table(), lambda free: (free, 2), lambda x: (x,)),
     "adder": (tiny.adder(), lambda free: (4,), lambda a, b: (a + b, a - b)),
-    "queued": (folders.queued(99), lambda free: (1,), lambda x: (x,)),
 }
 """Models, the shape of a row, and the answer."""
 requests = st.lists(
