@@ -6,7 +6,7 @@ is seen from what comes out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -58,7 +58,7 @@ class Probe:
             version=1,
             max_batch=1,
             inputs=tuple(map(_whole, self._inputs)),
-            outputs=tuple(map(_whole, self._outputs)),
+            outputs=tuple(_whole(self._as_state(tensor)) for tensor in self._outputs),
             carry=(),
             has_time=False,
             has_rows=False,
@@ -66,6 +66,17 @@ class Probe:
             constants=constants_of(reading),
         )
         self._runner = load(spec, reading.file.data)
+
+    def _as_state(self, tensor: Tensor) -> Tensor:
+        """An output with the lengths that it has as the next of a state; onnxruntime may know them
+        too, where the file says nothing."""
+        inputs = {entry.name: entry.dims for entry in self._inputs}
+        for pair in self._reading.pairs:
+            dims = inputs.get(pair.input)
+            if pair.output == tensor.name and dims is not None and tensor.dims is not None:
+                both = zip(tensor.dims, dims, strict=True)
+                return replace(tensor, dims=tuple(b if isinstance(a, str) else a for a, b in both))
+        return tensor
 
     def run(self, rows: int, length: int) -> Shapes:
         """The outputs' shapes for zeros. Raises whatever onnxruntime raises."""

@@ -214,3 +214,15 @@ def test_runs_that_are_expected_to_fail_leave_no_complaint_of_onnxruntime(bring,
     draft.node("Reshape", ["h_next", shape_of_its_own(draft, [1, 3])], "y")
     bring(summing(draft))
     assert capfd.readouterr().err == ""
+
+
+def test_lengths_that_onnxruntime_works_out_and_the_file_does_not_say_are_no_contradiction(bring):
+    """It folds constants first: the shape of `h_out` is a sum of two."""
+    draft = Draft()
+    parts = [draft.constant(name, np.array(dims)) for name, dims in (("p", [1, 2]), ("q", [0, 1]))]
+    draft.node("Add", ["h", "x"], "sum")
+    draft.node("Reshape", ["sum", draft.node("Add", parts, "shape")], "h_out")
+    draft.node("Neg", ["x"], "y")
+    given = [value("x", [1, 3]), value("h", [1, 3])]
+    read, _ = bring(file_of(draft, given, [value("y", [1, 3]), value("h_out", ["", ""])]))
+    assert read.spec.carry[0].shape == (1, 3)
