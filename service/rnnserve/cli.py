@@ -136,7 +136,7 @@ SENTENCES = frozenset(
 """Errors, with all that derive from them, whose text is meant for the person at the command line.
 By name: an error that was raised was imported, one that wasn't need not be."""
 
-TRAINING_EXTRA = frozenset({"torch", "onnx", "matplotlib"})
+TRAINING_EXTRA = frozenset({"torch", "onnx", "matplotlib", "networkx", "sklearn"})
 
 
 def build(called: str | None) -> App:

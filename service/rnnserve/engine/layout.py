@@ -71,7 +71,8 @@ class Layout:
 
     def _rows_in(self, array: np.ndarray, axis: int) -> np.ndarray:
         if not self._spec.has_rows:
-            only: np.ndarray = array[0]
+            # With the dots it stays an array, where there is no axis left.
+            only: np.ndarray = array[0, ...]
             return only
         return _moved(array, 0, axis)
 

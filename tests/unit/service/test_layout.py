@@ -79,6 +79,14 @@ def test_a_graph_without_rows_gets_one_and_gives_one():
     assert y.shape == (1, 1, 1, 2, 3)
 
 
+def test_a_graph_without_rows_may_have_tensors_without_any_axis():
+    data = accumulator([], [])
+    carry, x = rows(1), rows(1, 1, seed=1)
+    after, y = ran(config(0, "[ ]"), data, carry, x)
+    np.testing.assert_array_equal(after, carry + x[:, 0])
+    assert (after.shape, y.shape) == ((1,), (1, 1))
+
+
 @given(count=st.integers(1, 4))
 def test_a_reshape_stands_between_the_client_and_the_graph(count):
     data = graph(
