@@ -130,7 +130,7 @@ def ensure(place: Place, install: Callable[[], None], cost: str) -> None:
 
 
 def main() -> None:
-    ensure(CLIENT, install_client, "tritonclient, 130 MB")
+    ensure(CLIENT, install_client, "tritonclient, 150 MB")
     ensure(PERF_ANALYZER, install_perf_analyzer, "16 MB to download")
 
 

@@ -8,6 +8,7 @@ import socket
 
 import aiohttp
 import pytest
+from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -137,6 +138,25 @@ async def test_responses_name_no_versions():
     async with serving(marked_model()) as world:
         for path in ("/", "/v2", "/nowhere"):
             assert (await world.get(path)).headers["Server"] == "rnnserve"
+
+
+async def test_a_client_that_is_gone_while_it_is_written_to_is_no_error(caplog):
+    async def written_to(request: web.Request) -> web.StreamResponse:
+        request.transport.close()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        return response
+
+    notes = HttpNotes()
+    one = HttpServer([web.get("/", written_to)], notes, max_body_bytes=LIMIT)
+    port = await one.start(HOST, 0)
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await reader.read() == b""
+    writer.close()
+    await one.stop(1.0)
+    assert caplog.records == []
+    assert notes.refusals == []
 
 
 # Pages of other origins.

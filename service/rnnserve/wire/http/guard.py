@@ -46,8 +46,8 @@ class Guard:
             except Refusal as refusal:
                 return self._refused(refusal)
             except Exception as error:
-                if request.transport is None:
-                    # Nobody is left to be told.
+                if request.transport is None or request.transport.is_closing():
+                    # Nobody is left to be told; most likely that is the error.
                     raise ConnectionError from error
                 return self._refused(internal(error))
 
