@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from torch import Tensor, nn
 
-from rnnserve_models.cells import CELLS, Carry, CarryShape, Cell
+from rnnserve_models.cells import CELLS, OWN_OPTIONS, Carry, CarryShape, Cell
+from rnnserve_models.cells.attention import HEADS, WINDOW_STEPS
+from rnnserve_models.cells.tcn import KERNEL
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
     """All it takes to build a `LanguageModel`; goes through JSON and the checkpoint unchanged.
 
-    `dropout` acts on the embedding, between the layers and before the readout, in training only.
+    `dropout` acts on the embedding, between the layers and before the readout, in training only;
+    TCN and attention have it on the branches of each layer instead of between them.
+    `kernel` is for TCN alone, `heads` and `attention_window` for attention alone.
     """
 
     cell: str
@@ -23,10 +27,23 @@ class ModelShape:
     hidden: int
     layers: int
     dropout: float = 0.0
+    kernel: int = KERNEL
+    heads: int = HEADS
+    attention_window: int = WINDOW_STEPS
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
             raise ValueError(f"no cell is called {self.cell!r}; there are {', '.join(CELLS)}")
+        defaults = {field.name: field.default for field in fields(self)}
+        for cell, names in OWN_OPTIONS.items():
+            for name in names:
+                if cell != self.cell and getattr(self, name) != defaults[name]:
+                    raise ValueError(f"{name} is for the cell {cell}, not for {self.cell}")
+
+    @property
+    def own_options(self) -> dict[str, int]:
+        """What this cell takes beyond what every cell takes."""
+        return {name: getattr(self, name) for name in OWN_OPTIONS.get(self.cell, ())}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and for the checkpoint; `ModelShape(**it)` is equal again."""
@@ -49,7 +66,9 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding(shape.vocabulary, shape.embedding)
         # torch refuses dropout between layers where there is only one layer.
         between = shape.dropout if shape.layers > 1 else 0.0
-        self.cell: Cell = CELLS[shape.cell](shape.embedding, shape.hidden, shape.layers, between)
+        self.cell: Cell = CELLS[shape.cell](
+            shape.embedding, shape.hidden, shape.layers, between, **shape.own_options
+        )
         self.readout = nn.Linear(self.cell.output_width, shape.vocabulary)
         self.dropout = nn.Dropout(shape.dropout)
 

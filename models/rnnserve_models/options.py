@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
+from rnnserve_models.cells.attention import HEADS, WINDOW_STEPS
+from rnnserve_models.cells.tcn import KERNEL
 from rnnserve_models.errors import RunError
 
 Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
@@ -24,14 +26,20 @@ FREE_ON_RESUME = frozenset({"resume", "checkpoint_s", "threads", "max_minutes"})
 class TrainOptions:
     """What to train, on what, and for how long."""
 
-    cell: Literal["rnn", "lstm", "gru"] = "lstm"
-    """Which recurrent cell."""
+    cell: Literal["rnn", "lstm", "gru", "tcn", "attention", "mingru"] = "lstm"
+    """Which architecture."""
     hidden: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=8192))] = 256
     """Width of each layer (units)."""
     layers: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=16))] = 1
     """Layers, one upon the other."""
     embedding: Count = 64
     """Width of a character's vector (units)."""
+    kernel: Annotated[int, Parameter(validator=validators.Number(gte=2))] = KERNEL
+    """Taps of each convolution; tcn only."""
+    heads: Count = HEADS
+    """Heads of each layer; attention only."""
+    attention_window: Count = WINDOW_STEPS
+    """Steps that each layer looks back on, the present one among them; attention only."""
     dropout: Fraction = 0.0
     """Share of values dropped in training: on the embedding, between layers, before the readout."""
     corpus: Path | None = None

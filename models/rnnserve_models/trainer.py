@@ -56,6 +56,9 @@ class Trainer:
                 hidden=options.hidden,
                 layers=options.layers,
                 dropout=options.dropout,
+                kernel=options.kernel,
+                heads=options.heads,
+                attention_window=options.attention_window,
             )
         )
         self.lanes = Lanes(train, options.batch, options.window, options.seed)

@@ -8,33 +8,50 @@ logits_t = W_hy y_t + b_y
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rnnserve_models.language_model import LanguageModel
-from rnnserve_models.reference import gru, lstm, rnn, unpack
+from rnnserve_models.language_model import LanguageModel, ModelShape
+from rnnserve_models.reference import gru, lstm, mingru, rnn, tcn, unpack
 from rnnserve_models.reference.rnn import Array
-
-NumpyCarry = dict[str, Array]
-
-
-@dataclass(frozen=True)
-class ReferenceCell:
-    """What the oracle needs of a cell: its carry's letters, torch's packing, and one step."""
-
-    kinds: tuple[str, ...]
-    unpack: Callable[[unpack.Arrays, int], Any]
-    step: Callable[[Any, Any, Array], tuple[tuple[Array, ...], Array]]
+from rnnserve_models.reference.stack import Decoder, NumpyCarry, ReferenceCell, Stack
 
 
-REFERENCE_CELLS = {
-    "rnn": ReferenceCell(("h",), unpack.rnn, rnn.step),
-    "lstm": ReferenceCell(("h", "c"), unpack.lstm, lstm.step),
-    "gru": ReferenceCell(("h",), unpack.gru, gru.step),
+def _rnn(arrays: unpack.Arrays, shape: ModelShape) -> ReferenceCell:
+    return Stack(("h",), rnn.step, [unpack.rnn(arrays, n) for n in range(shape.layers)])
+
+
+def _lstm(arrays: unpack.Arrays, shape: ModelShape) -> ReferenceCell:
+    return Stack(("h", "c"), lstm.step, [unpack.lstm(arrays, n) for n in range(shape.layers)])
+
+
+def _gru(arrays: unpack.Arrays, shape: ModelShape) -> ReferenceCell:
+    return Stack(("h",), gru.step, [unpack.gru(arrays, n) for n in range(shape.layers)])
+
+
+def _mingru(arrays: unpack.Arrays, shape: ModelShape) -> ReferenceCell:
+    return Stack(("h",), mingru.step, [unpack.mingru(arrays, n) for n in range(shape.layers)])
+
+
+def _tcn(arrays: unpack.Arrays, shape: ModelShape) -> ReferenceCell:
+    layers = [unpack.tcn(arrays, n, shape.kernel) for n in range(shape.layers)]
+    return Stack(("x", "u"), tcn.step, layers)
+
+
+def _attention(arrays: unpack.Arrays, shape: ModelShape) -> ReferenceCell:
+    return Decoder(unpack.attention(arrays, shape.layers, shape.heads))
+
+
+REFERENCE_CELLS: dict[str, Callable[[unpack.Arrays, ModelShape], ReferenceCell]] = {
+    "rnn": _rnn,
+    "lstm": _lstm,
+    "gru": _gru,
+    "tcn": _tcn,
+    "attention": _attention,
+    "mingru": _mingru,
 }
+"""The oracle of every cell, from the cell's parameters by name."""
 
 
 class ReferenceLanguageModel:
@@ -42,7 +59,7 @@ class ReferenceLanguageModel:
 
     Args:
         model: the model whose weights are copied; dropout is not applied.
-        dtype: float64 for a reference, float32 for an equal.
+        dtype: float64 for a reference, float32 for an equal; counters stay int64.
     """
 
     def __init__(self, model: LanguageModel, dtype: npt.DTypeLike = np.float64) -> None:
@@ -51,24 +68,25 @@ class ReferenceLanguageModel:
             name: tensor.detach().cpu().numpy().astype(self.dtype)
             for name, tensor in model.state_dict().items()
         }
-        packed = {
-            name.removeprefix("cell.net."): array
+        of_cell = {
+            name.removeprefix("cell."): array
             for name, array in arrays.items()
-            if name.startswith("cell.net.")
+            if name.startswith("cell.")
         }
-        self.cell = REFERENCE_CELLS[model.shape.cell]
-        self.layers = [self.cell.unpack(packed, layer) for layer in range(model.shape.layers)]
-        self.hidden = model.shape.hidden
+        self.cell = REFERENCE_CELLS[model.shape.cell](of_cell, model.shape)
         self.E = arrays["embedding.weight"]  # (V, E)
         self.W_hy = arrays["readout.weight"]  # (V, H)
         self.b_y = arrays["readout.bias"]  # (V,)
+        self._carry_shapes = {
+            name: (entry.shape, self.dtype if entry.dtype.is_floating_point else np.dtype(np.int64))
+            for name, entry in model.carry_shapes().items()
+        }
 
     def initial_carry(self, batch: int) -> NumpyCarry:
-        """Zeros: h0, c0, h1, c1, ... as the cell has them, each (B, H)."""
+        """Zeros: h0, c0, h1, c1, ... as the cell has them, each batch-first."""
         return {
-            f"{kind}{layer}": np.zeros((batch, self.hidden), self.dtype)
-            for layer in range(len(self.layers))
-            for kind in self.cell.kinds
+            name: np.zeros((batch, *shape), dtype)
+            for name, (shape, dtype) in self._carry_shapes.items()
         }
 
     def __call__(
@@ -77,14 +95,6 @@ class ReferenceLanguageModel:
         """Run tokens (B, T), T >= 1; return the carry after the last and logits (B, T, V)."""
         logits = []
         for tokens_t in tokens.T:  # (B,)
-            carry, y = self._step(carry, self.E[tokens_t])  # (B, H)
+            carry, y = self.cell(carry, self.E[tokens_t])  # (B, H)
             logits.append(y @ self.W_hy.T + self.b_y)  # (B, V)
         return carry, np.stack(logits, axis=1)  # (B, T, V)
-
-    def _step(self, carry: NumpyCarry, x: Array) -> tuple[NumpyCarry, Array]:
-        after: NumpyCarry = {}
-        for layer, weights in enumerate(self.layers):
-            names = [f"{kind}{layer}" for kind in self.cell.kinds]
-            entries, x = self.cell.step(weights, tuple(carry[name] for name in names), x)
-            after |= zip(names, entries, strict=True)
-        return after, x

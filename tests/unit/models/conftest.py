@@ -11,6 +11,9 @@ from rnnserve_models.language_model import LanguageModel, ModelShape
 
 BuildModel = Callable[..., LanguageModel]
 
+SMALL = {"tcn": {"kernel": 3}, "attention": {"heads": 2, "attention_window": 4}}
+"""Reaches that a dozen steps go beyond."""
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -25,7 +28,12 @@ def build_model() -> BuildModel:
     def build(cell: str, layers: int = 2, hidden: int = 7, vocabulary: int = 11) -> LanguageModel:
         torch.manual_seed(layers)
         shape = ModelShape(
-            cell=cell, vocabulary=vocabulary, embedding=5, hidden=hidden, layers=layers
+            cell=cell,
+            vocabulary=vocabulary,
+            embedding=5,
+            hidden=hidden,
+            layers=layers,
+            **SMALL.get(cell, {}),
         )
         model = LanguageModel(shape).eval()
         with torch.no_grad():

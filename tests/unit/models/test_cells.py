@@ -68,7 +68,7 @@ def test_a_row_never_notices_its_company(build_model, cell, seed, order):
 @pytest.mark.parametrize("cell", sorted(CELLS))
 def test_the_carry_given_is_left_as_it_was(build_model, cell):
     model = build_model(cell)
-    carry = {name: torch.randn_like(entry) for name, entry in model.initial_carry(2).items()}
+    carry, _ = model(model.initial_carry(2), random_tokens(1, batch=2, steps=3))
     before = {name: entry.clone() for name, entry in carry.items()}
     model(carry, random_tokens(0, batch=2, steps=3))
     assert all(torch.equal(carry[name], before[name]) for name in before)
@@ -76,15 +76,25 @@ def test_the_carry_given_is_left_as_it_was(build_model, cell):
 
 @pytest.mark.parametrize(
     ("cell", "names"),
-    [("rnn", ["h0", "h1"]), ("gru", ["h0", "h1"]), ("lstm", ["h0", "c0", "h1", "c1"])],
+    [
+        ("rnn", ["h0", "h1"]),
+        ("gru", ["h0", "h1"]),
+        ("lstm", ["h0", "c0", "h1", "c1"]),
+        ("tcn", ["x0", "u0", "x1", "u1"]),
+        ("attention", ["k0", "v0", "k1", "v1", "position"]),
+        ("mingru", ["h0", "h1"]),
+    ],
 )
-def test_the_carry_is_one_named_float32_array_per_layer_and_kind(build_model, cell, names):
+def test_the_carry_is_one_named_array_per_layer_and_kind_and_only_counters_are_int64(
+    build_model, cell, names
+):
     model = build_model(cell)
     after, _ = model(model.initial_carry(3), random_tokens(0, batch=3, steps=2))
     for carry in (model.initial_carry(3), after):
         assert list(carry) == names == list(model.carry_shapes())
         for name, entry in carry.items():
-            assert entry.dtype == model.carry_shapes()[name].dtype == torch.float32
+            wanted = torch.int64 if name == "position" else torch.float32
+            assert entry.dtype == model.carry_shapes()[name].dtype == wanted
             assert entry.shape == (3, *model.carry_shapes()[name].shape)
 
 
@@ -93,7 +103,7 @@ def test_bfloat16_training_still_carries_float32(build_model, cell):
     model = build_model(cell)
     with torch.autocast("cpu", torch.bfloat16):
         carry, _ = model(model.initial_carry(2), random_tokens(0, batch=2, steps=3))
-    assert {entry.dtype for entry in carry.values()} == {torch.float32}
+    assert {entry.dtype for entry in carry.values() if entry.is_floating_point()} == {torch.float32}
 
 
 def test_a_new_lstm_forgets_with_a_total_bias_of_one():
@@ -103,7 +113,7 @@ def test_a_new_lstm_forgets_with_a_total_bias_of_one():
         assert total.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
 
 
-@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_new_recurrent_matrices_neither_grow_nor_shrink_a_vector(cell):
     net = CELLS[cell](3, 6, 1, 0.0).net
     for gate in net.weight_hh_l0.split(6):
@@ -114,8 +124,10 @@ def test_new_recurrent_matrices_neither_grow_nor_shrink_a_vector(cell):
 def test_after_20000_steps_the_carry_is_still_the_reference(build_model, cell):
     model = build_model(cell, layers=1, hidden=4)
     reference, tokens = ReferenceLanguageModel(model), random_tokens(1, batch=1, steps=20_000)
+    carry = model.initial_carry(1)
     with torch.inference_mode():
-        carry, _ = model(model.initial_carry(1), tokens)
+        for chunk in tokens.split(500, dim=1):
+            carry, _ = model(carry, chunk)
     expected, _ = reference(reference.initial_carry(1), tokens.numpy())
     for name in expected:
         np.testing.assert_allclose(carry[name].numpy(), expected[name], atol=1e-4, rtol=0)

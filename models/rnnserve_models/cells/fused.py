@@ -1,52 +1,11 @@
-"""Recurrent cells: `(carry, x) -> (carry, y)`, carry first, arrays batch-first.
-
-Only a cell knows what is in its carry: everyone else asks for `initial_carry(batch)`, hands on what
-the last call returned, and may look at `carry_shapes()` to learn names, shapes and dtypes.  A cell
-of another kind (causal convolution, windowed attention, minGRU) adds a class here or in a file of
-its own and one line to `CELLS`; nothing else changes.
-"""
+"""RNN, GRU and LSTM in torch's fused kernels; the carry is h0, h1, ... (and c0, c1, ...)."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-Carry = dict[str, Tensor]
-"""The arrays handed from step to step, by name; every one is batch-first."""
-
-
-@dataclass(frozen=True)
-class CarryShape:
-    """What one row of a carry entry looks like: the shape leaves out the batch axis."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-
-class Cell(Protocol):
-    """Anything that carries something from step to step.
-
-    The laws: calling with a carry and T steps equals calling with the pieces of those steps one
-    after the other; rows never influence one another; the carry given is left as it was.
-    """
-
-    output_width: int
-
-    def carry_shapes(self) -> dict[str, CarryShape]:
-        """Names, row shapes and dtypes of the carry, in the order of the layers."""
-        ...
-
-    def initial_carry(self, batch: int) -> Carry:
-        """The carry before the first step, for `batch` rows."""
-        ...
-
-    def __call__(self, carry: Carry, x: Tensor) -> tuple[Carry, Tensor]:
-        """Run x (B, T, F), T >= 1; return the carry after the last step and y (B, T, H)."""
-        ...
+from rnnserve_models.cells.protocol import Carry, CarryShape, zeros
 
 
 class FusedCell(nn.Module):
@@ -84,11 +43,7 @@ class FusedCell(nn.Module):
         }
 
     def initial_carry(self, batch: int) -> Carry:
-        device = next(self.net.parameters()).device
-        return {
-            name: torch.zeros(batch, *entry.shape, dtype=entry.dtype, device=device)
-            for name, entry in self.carry_shapes().items()
-        }
+        return zeros(self.carry_shapes(), batch, next(self.net.parameters()).device)
 
     def forward(self, carry: Carry, x: Tensor) -> tuple[Carry, Tensor]:
         stacked = tuple(self._stack(carry, kind) for kind in self.kinds)  # each (L, B, H)
@@ -135,7 +90,3 @@ class LSTM(FusedCell):
             # torch adds two biases: a one in both would make the total two.
             for layer in range(self.net.num_layers):
                 getattr(self.net, f"bias_ih_l{layer}")[hidden : 2 * hidden] = 1.0
-
-
-CELLS: dict[str, Callable[[int, int, int, float], Cell]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
-"""Every cell by name: `(width, hidden, layers, dropout) -> Cell`.  A new cell is a line here."""
