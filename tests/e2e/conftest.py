@@ -9,6 +9,7 @@ import pytest
 
 import tiny_folders as folders
 import tiny_models as tiny
+from broken_folders import broken
 from peers.triton_peer import TritonPeer
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.v1 import rnnserve_pb2_grpc
@@ -40,7 +41,7 @@ def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
     """On a repository of Triton's, with models of every kind and broken ones among them."""
     folder = tmp_path_factory.mktemp("triton")
     tiny.publish(folder, [*tiny.all_of_them(), *folders.spelled()])
-    tiny.publish(folder, (model for model, _ in folders.broken()))
+    tiny.publish(folder, (model for model, _ in broken()))
     tiny.publish(folder, folders.controlled())
     folders.versioned(folder, "several", "version_policy { all { } }", (1, 2, 5))
     folders.queued(1).write(folder)

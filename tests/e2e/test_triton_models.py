@@ -5,6 +5,7 @@ import pytest
 
 import tiny_folders as folders
 import tiny_models as tiny
+from broken_folders import broken
 from peers.inference import Answer, PeerError, Request
 from peers.triton_peer import TritonPeer
 
@@ -199,7 +200,7 @@ def test_a_step_that_fails_leaves_its_sequence_as_it_was_and_every_other(peer):
 def test_what_cannot_be_served_is_listed_with_its_reason_and_the_others_serve(peer):
     index = peer.get_model_repository_index().models
     found = {entry.name: (entry.state, entry.reason) for entry in index}
-    for model, names in folders.broken():
+    for model, names in broken():
         state, reason = found.pop(model.name)
         assert state == "UNAVAILABLE"
         assert names in reason

@@ -9,6 +9,7 @@ import pytest
 
 import tiny_folders as folders
 import tiny_models as tiny
+from broken_folders import broken
 from rnnserve.engine.runner import Runner
 from rnnserve.engine.trial import costs_of, try_shapes
 from rnnserve.errors import ModelProblem
@@ -16,7 +17,7 @@ from rnnserve.repository.spec import FREE, Mark, QueueSpec
 from rnnserve.repository.tree import ModelVersion, read_version, wanted_versions
 
 GOOD = [*tiny.all_of_them(), *folders.spelled()]
-BROKEN = folders.broken()
+BROKEN = broken()
 
 
 def load(repository: Path, name: str, version: int = 1) -> tuple[ModelVersion, Runner]:
