@@ -50,6 +50,17 @@ COMMANDS = (
         ("rnnserve export runs/letters --repository repository",),
     ),
     Command(
+        "study",
+        "rnnserve_export.study_command:study",
+        MAKE,
+        "Compare recurrent networks with other architectures.",
+        (
+            "rnnserve study",
+            "rnnserve study studies/mine --corpus mine.txt --seeds 5 --minutes 90",
+            "rnnserve study look --quick",
+        ),
+    ),
+    Command(
         "inspect",
         "rnnserve_export.foreign.command:inspect",
         MAKE,

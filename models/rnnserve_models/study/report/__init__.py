@@ -1,0 +1,1 @@
+"""The report: every sentence follows from the numbers, whichever way they came out."""

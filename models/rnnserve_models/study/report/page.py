@@ -1,0 +1,226 @@
+"""report.md: the page, put together from what each question has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rnnserve_models.study.findings import Findings
+from rnnserve_models.study.fit import CHARACTERS, FILE, Ended
+from rnnserve_models.study.report import (
+    choice,
+    cost,
+    expected,
+    flow,
+    images,
+    language,
+    memory,
+    published,
+)
+from rnnserve_models.study.report.markdown import Table, number
+
+TITLE = "# Recurrent networks beside other architectures"
+
+
+def page(findings: Findings, figures: Mapping[str, str]) -> str:
+    """The whole report; `figures` are the files' names by question."""
+    parts = [
+        TITLE,
+        *_setting(findings),
+        *_memory(findings, figures),
+        *_flow(findings, figures),
+        *_cost(findings, figures),
+        *_choice(findings),
+        *_language(findings, figures),
+        *_published(findings),
+        *_expected(findings),
+        *_method(findings),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _setting(findings: Findings) -> list[str]:
+    plan = findings.plan
+    lines = [f"    {plan.command}", ""]
+    lines.append(f"- {', '.join(f'{name}: {value}' for name, value in plan.machine.items())}")
+    lines.append(f"- {', '.join(f'{name} {value}' for name, value in plan.versions.items())}")
+    lines.append(
+        f"- {len(findings.results)} of {len(plan.fits)} fits, {plan.seeds} seeds of each kind,"
+        f" {plan.workers} at a time with one thread each; budgets {plan.scale:.0%} of the full ones"
+    )
+    parts = ["\n".join(lines)]
+    if plan.quick:
+        parts.append(
+            "**This is a run of the tiny sizes: it shows that everything works, no more.**"
+        )
+    if findings.missing:
+        parts.append(f"**{findings.missing} fits are not done yet: what follows leaves them out.**")
+    return parts
+
+
+def _section(
+    heading: str, sentences: list[str], figure: str | None, *tables: tuple[str, Table]
+) -> list[str]:
+    if not sentences:
+        return []
+    parts = [f"## {heading}", " ".join(sentences)]
+    if figure:
+        parts.append(f"![{heading}]({figure})")
+    for caption, table in tables:
+        parts += [caption, table.markdown()]
+    return parts
+
+
+def _memory(findings: Findings, figures: Mapping[str, str]) -> list[str]:
+    tables = []
+    for task, caption in (
+        (
+            "adding",
+            "The adding problem: MSE at the end, median over the seeds [least..most], bold"
+            " where most seeds solved it.",
+        ),
+        ("copy", "Copy memory: nats a step at the end."),
+    ):
+        if findings.variants(task):
+            tables.append((caption, memory.loss_table(findings, task)))
+            tables.append(
+                (
+                    "Updates until the loss was first below the line:",
+                    memory.updates_table(findings, task),
+                )
+            )
+    parts = _section(
+        "1. How far back does it remember?",
+        memory.sentences(findings),
+        figures.get("memory"),
+        *tables,
+    )
+    if found := images.sentences(findings):
+        parts += ["### Digits, one pixel a step", " ".join(found)]
+        if "images" in figures:
+            parts.append(f"![Digits, one pixel a step]({figures['images']})")
+        parts.append(images.table(findings).markdown())
+    return parts
+
+
+def _flow(findings: Findings, figures: Mapping[str, str]) -> list[str]:
+    return _section(
+        "2. Where do gradients go?",
+        flow.sentences(findings),
+        figures.get("flow"),
+        (
+            f"The adding problem of T = {findings.plan.gradient_length}, geometric mean over the"
+            " seeds; c is the LSTM's cell.",
+            flow.table(findings),
+        ),
+        (
+            "The same task with gradients clipped to a norm of 1 and as they are:",
+            flow.clipping_table(findings),
+        ),
+    )
+
+
+def _cost(findings: Findings, figures: Mapping[str, str]) -> list[str]:
+    if not findings.architecture_costs:
+        return []
+    return [
+        *_section(
+            "3. What does it cost to serve?",
+            cost.sentences(findings),
+            figures.get("cost"),
+            (
+                "The language models below, exported and run by the server's own runner, one"
+                " thread.",
+                cost.table(findings),
+            ),
+            ("One session's next token:", cost.history_table(findings)),
+            ("Attention by its window:", cost.window_table(findings)),
+        ),
+        cost.why_attention_is_flat(findings),
+    ]
+
+
+def _choice(findings: Findings) -> list[str]:
+    if not choice.needs(findings):
+        return []
+    return _section(
+        "4. When is which one the right choice?",
+        choice.sentences(findings),
+        None,
+        ("", choice.table(findings)),
+        (
+            "What no measurement decides: TCN and attention forget for certain whatever is further"
+            " back than they reach, recurrent networks forget gradually, or never.",
+            choice.summary(findings),
+        ),
+    )
+
+
+def _language(findings: Findings, figures: Mapping[str, str]) -> list[str]:
+    tables = [
+        (
+            "" if task == CHARACTERS else "The given text:",
+            language.readme_table(findings, task),
+        )
+        for task in (CHARACTERS, FILE)
+        if findings.variants(task)
+    ]
+    return _section(
+        "Language modelling", language.sentences(findings), figures.get("language"), *tables
+    )
+
+
+def _published(findings: Findings) -> list[str]:
+    table = published.table(findings)
+    if not table.rows:
+        return []
+    return [
+        "## Beside the published table",
+        "Bai, Kolter & Koltun 2018, Table 1. An order counts where two figures differ by more than"
+        " 1 %.",
+        table.markdown(),
+        "\n".join(f"- {reason}" for reason in published.reasons(findings)),
+    ]
+
+
+def _expected(findings: Findings) -> list[str]:
+    found = expected.sentences(findings)
+    return ["## What was expected", "\n".join(f"- {one}" for one in found)] if found else []
+
+
+def _method(findings: Findings) -> list[str]:
+    recipe, results = findings.plan.recipe, findings.results
+    ends = {reason: sum(result.ended is reason for result in results) for reason in Ended}
+    rows = []
+    for task, length in sorted({(fit.task, fit.length) for fit in findings.plan.fits}):
+        fits = [f for f in findings.plan.fits if (f.task, f.length) == (task, length)]
+        found = [r for r in results if (r.fit.task, r.fit.length) == (task, length)]
+        if not found:
+            continue
+        sizes = sorted(result.parameters for result in found)
+        rows.append(
+            (
+                f"{task}, T = {length}",
+                f"{len(found)} of {len(fits)}",
+                f"{max(fit.steps for fit in fits):,}",
+                f"{sizes[0]:,} to {sizes[-1]:,}",
+                number(sum(result.seconds for result in found) / 60),
+            )
+        )
+    head = ("", "fits", "updates at most", "parameters", "minutes of training")
+    return [
+        "## How it was done",
+        f"Every fit: Adam, batches of {recipe.batch}, a learning rate that rises over"
+        f" {recipe.warmup_steps} updates to {recipe.learning_rate:g}, stays, and falls over the"
+        f" last third to {recipe.last_rate:.0%} of that, gradients clipped to a norm of 1 unless"
+        " the name says otherwise; the same examples in the same order for all architectures of a"
+        " seed; width so chosen that the parameters come out equal. TCN and attention reach over a"
+        f" whole sequence. A fit ends early when its held-out loss is below"
+        f" {recipe.solved_margin:.0%} of what counts as solved ({ends[Ended.SOLVED]} fits), or when"
+        f" after {recipe.decay_from:.0%} of its updates it has never been"
+        f" {1 - recipe.left_below:.0%} better than the trivial answer ({ends[Ended.STUCK]});"
+        f" {ends[Ended.BUDGET]} used all their updates, {ends[Ended.DIVERGED]} diverged. Language"
+        " models are trained by the project's trainer (cosine decay, float32) and scored with the"
+        " carry streamed over the beginning of the validation text. The raw results are in"
+        " results.csv, curves.csv, gradients.csv and serving.csv.",
+        Table(head, tuple(rows)).markdown(),
+    ]
