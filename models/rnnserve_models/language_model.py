@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from rnnserve_models.cells import CELLS, OWN_OPTIONS, Carry, CarryShape, Cell
-from rnnserve_models.cells.attention import HEADS, WINDOW_STEPS
-from rnnserve_models.cells.tcn import KERNEL
+from rnnserve_models.cell_options import HEADS, KERNEL, OWN_OPTIONS, WINDOW_STEPS, misplaced
+from rnnserve_models.cells import CELLS, Carry, CarryShape, Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +33,13 @@ class ModelShape:
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
             raise ValueError(f"no cell is called {self.cell!r}; there are {', '.join(CELLS)}")
-        defaults = {field.name: field.default for field in fields(self)}
-        for cell, names in OWN_OPTIONS.items():
-            for name in names:
-                if cell != self.cell and getattr(self, name) != defaults[name]:
-                    raise ValueError(f"{name} is for the cell {cell}, not for {self.cell}")
+        for name, owner in misplaced(self.cell, self.as_dict()):
+            raise ValueError(f"{name} is for the cell {owner}, not for {self.cell}")
 
     @property
     def own_options(self) -> dict[str, int]:
         """What this cell takes beyond what every cell takes."""
-        return {name: getattr(self, name) for name in OWN_OPTIONS.get(self.cell, ())}
+        return {name: getattr(self, name) for name in OWN_OPTIONS.get(self.cell, {})}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and for the checkpoint; `ModelShape(**it)` is equal again."""

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
-from rnnserve_models.cells.attention import HEADS, WINDOW_STEPS
-from rnnserve_models.cells.tcn import KERNEL
+from rnnserve_models.cell_options import HEADS, KERNEL, WINDOW_STEPS
 from rnnserve_models.errors import RunError
 
 Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
@@ -96,11 +95,12 @@ class TrainOptions:
         if wrong := [field.name for field in fields(self) if field.name in given - FREE_ON_RESUME]:
             raise RunError(
                 f"{run} was started with other options ("
-                + ", ".join(f"{_flag(name)} {theirs[name]}, not {ours[name]}" for name in wrong)
+                + ", ".join(f"{flag(name)} {theirs[name]}, not {ours[name]}" for name in wrong)
                 + "): leave them out, or train into another directory"
             )
         return replace(saved, **{name: getattr(self, name) for name in given})
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """The option as it is written on a command line."""
     return "--" + name.replace("_", "-")

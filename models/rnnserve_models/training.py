@@ -11,12 +11,13 @@ from rich.console import Console
 from rnnserve_models import corpus as corpora
 from rnnserve_models import evaluation
 from rnnserve_models.card import training_card
+from rnnserve_models.cell_options import misplaced
 from rnnserve_models.checkpoint import Checkpoint, RunFiles, load_checkpoint, save_checkpoint
 from rnnserve_models.corpus import Corpus
 from rnnserve_models.curve import draw_curve
 from rnnserve_models.errors import CorpusError, RunError
 from rnnserve_models.interruption import Interrupted, Interruption
-from rnnserve_models.options import TrainOptions
+from rnnserve_models.options import TrainOptions, flag
 from rnnserve_models.progress import TrainingProgress, say
 from rnnserve_models.tokenizer import character_tokenizer, encode
 from rnnserve_models.trainer import Trainer
@@ -71,6 +72,10 @@ def _agree(run: Path, asked: TrainOptions, before: Checkpoint | None) -> TrainOp
         if strangers := RunFiles(run).strangers():
             raise RunError(
                 f"{run} holds other files ({strangers[0]}): give the run its own directory"
+            )
+        for name, owner in misplaced(asked.cell, asked.as_dict()):
+            raise RunError(
+                f"{flag(name)} is for the cell {owner}, not for {asked.cell}: leave it out"
             )
         return asked
     options = asked.continuing(run, TrainOptions.from_dict(before.options))

@@ -12,7 +12,6 @@ from rnnserve_models.cells.tcn import TCN
 
 __all__ = [
     "CELLS",
-    "OWN_OPTIONS",
     "Attention",
     "Carry",
     "CarryShape",
@@ -33,10 +32,4 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "attention": Attention,
     "mingru": MinGRU,
 }
-"""`(width, hidden, layers, dropout) -> Cell`, and by keyword what `OWN_OPTIONS` names."""
-
-OWN_OPTIONS: dict[str, tuple[str, ...]] = {
-    "tcn": ("kernel",),
-    "attention": ("heads", "attention_window"),
-}
-"""What a cell takes beyond the four that all have; each is an integer with a default."""
+"""`(width, hidden, layers, dropout) -> Cell`, and by keyword what `cell_options` names."""

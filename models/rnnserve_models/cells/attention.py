@@ -22,10 +22,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rnnserve_models.cell_options import HEADS, WINDOW_STEPS
 from rnnserve_models.cells.protocol import Carry, CarryShape, zeros
 
-HEADS = 4
-WINDOW_STEPS = 128
 TURN = 2**24
 """Units in a whole turn: as many as float32 tells apart."""
 
@@ -39,6 +38,8 @@ class Attention(nn.Module):
         attention_window: W, the steps that a step attends to, itself among them; y_t depends on
             the last 1 + layers (W - 1) steps and on nothing before.
     """
+
+    speeds: Tensor
 
     def __init__(
         self,
@@ -74,8 +75,9 @@ class Attention(nn.Module):
                 nn.init.xavier_uniform_(parameter)
         with torch.no_grad():
             for layer in self.layers:
+                assert isinstance(layer, Layer)
                 for back in (layer.attended, layer.contract):
-                    back.weight /= math.sqrt(2 * len(self.layers))
+                    back.weight.div_(math.sqrt(2 * len(self.layers)))
 
     def carry_shapes(self) -> dict[str, CarryShape]:
         rows = CarryShape((self.window, self.heads * self.head_width), self.norm.weight.dtype)
@@ -145,7 +147,8 @@ class Layer(nn.Module):
         return k[:, T - 1 :], v[:, T - 1 :], x
 
     def _by_head(self, array: Tensor) -> Tensor:
-        return array.unflatten(2, (self.heads, -1))  # (B, steps, heads, D / heads)
+        B, steps, width = array.shape
+        return array.view(B, steps, self.heads, width // self.heads)  # (B, steps, heads, D / heads)
 
 
 Rotation = tuple[Tensor, Tensor]

@@ -41,7 +41,8 @@ class MinGRU(nn.Module):
         The paper finds as much for minLSTM; Jozefowicz 2015 found it for the LSTM.
         """
         for drive in self.drives:
-            for part in drive.weight.data.split(self.output_width):
+            assert isinstance(drive, nn.Linear)
+            for part in drive.weight.data.chunk(2):
                 nn.init.xavier_uniform_(part)
             nn.init.zeros_(drive.bias)
             nn.init.constant_(drive.bias.data[: self.output_width], -1.0)

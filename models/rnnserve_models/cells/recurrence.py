@@ -25,7 +25,7 @@ def linear_recurrence(h: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """h (B, H) before the first step, a and b (B, T, H), T >= 1: h after each step (B, T, H)."""
     if torch.compiler.is_exporting():
         return _stepwise(h, a, b)
-    y: Tensor = _Recurrence.apply(h, a, b)
+    y: Tensor = _Recurrence.apply(h, a, b)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -36,6 +36,7 @@ def _stepwise(h: Tensor, a: Tensor, b: Tensor) -> Tensor:
         h = drive[0] * h + drive[1]
         return h, h.clone()
 
+    y: Tensor
     _, y = scan(step, h, (a.transpose(0, 1), b.transpose(0, 1)), dim=0)
     return y.transpose(0, 1)
 

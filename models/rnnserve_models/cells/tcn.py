@@ -21,10 +21,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rnnserve_models.cell_options import KERNEL
 from rnnserve_models.cells.protocol import Carry, CarryShape, zeros
-
-KERNEL = 7
-"""Taps of a convolution, as in most of the paper's tasks."""
 
 
 class CausalConvolution(nn.Module):
@@ -100,18 +98,20 @@ class TCN(nn.Module):
         however many there are (the rule of Zhang et al. 2019, Fixup, for branches of two)."""
         with torch.no_grad():
             for block in self.blocks:
-                block.second.weight /= math.sqrt(len(self.blocks))
+                assert isinstance(block, Block)
+                block.second.weight.div_(math.sqrt(len(self.blocks)))
                 if isinstance(block.around, nn.Linear):
                     nn.init.xavier_uniform_(block.around.weight)
                     nn.init.zeros_(block.around.bias)
 
     def carry_shapes(self) -> dict[str, CarryShape]:
         dtype = next(self.parameters()).dtype
-        return {
-            f"{letter}{layer}": CarryShape((part.reach_steps, part.width), dtype)
-            for layer, block in enumerate(self.blocks)
-            for letter, part in (("x", block.first), ("u", block.second))
-        }
+        shapes = {}
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            for letter, part in (("x", block.first), ("u", block.second)):
+                shapes[f"{letter}{layer}"] = CarryShape((part.reach_steps, part.width), dtype)
+        return shapes
 
     def initial_carry(self, batch: int) -> Carry:
         return zeros(self.carry_shapes(), batch, next(self.parameters()).device)

@@ -6,9 +6,9 @@
     a_ts = (R_t q_t) . (R_s k_s) / sqrt(D)                  s = t - W + 1 .. t, and s >= 0
     x_t = x_t + W_o sum_s softmax_s(a_t) v_s + b_o
     x_t = x_t + W_c gelu(W_e m(x_t) + b_e) + b_c
-    y_t = l(x_t)
+    y_t = f(x_t)
 
-n, m, l are layer norms (Ba et al. 2016): (x - mean) / sqrt(variance + 1e-5) * gain + bias.
+n, m, f are layer norms (Ba et al. 2016): (x - mean) / sqrt(variance + 1e-5) * gain + bias.
 gelu(a) = a/2 (1 + tanh(sqrt(2/pi) (a + 0.044715 a^3)))     (Hendrycks & Gimpel 2016)
 R_t turns the pair (i, i + D/2) by t w_i, where w_i is 10000^(-2i/D) rounded to whole 2^-24 turns.
 """
@@ -57,7 +57,7 @@ class DecoderWeights:
     W_i: Array
     b_i: Array
     layers: tuple[AttentionWeights, ...]
-    l: Norm  # noqa: E741
+    f: Norm
 
 
 def step(
@@ -70,20 +70,20 @@ def step(
     """
     w = weights
     inside = norm(x, w.n)
-    q, k, v = (
-        (inside @ W.T + b).reshape(len(x), w.heads, -1)
-        for W, b in ((w.W_q, w.b_q), (w.W_k, w.b_k), (w.W_v, w.b_v))
-    )  # each (B, heads, D)
-    q, k = turned(q, position), turned(k, position)
+    q = turned((inside @ w.W_q.T + w.b_q).reshape(len(x), w.heads, -1), position)  # (B, heads, D)
+    k = turned((inside @ w.W_k.T + w.b_k).reshape(len(x), w.heads, -1), position)  # (B, heads, D)
+    v = inside @ w.W_v.T + w.b_v  # (B, heads * D)
     ks, vs = (
         np.concatenate([past[:, 1:], new.reshape(len(x), 1, -1)], axis=1)
         for past, new in zip(carry, (k, v), strict=True)
     )  # (B, W, heads * D)
     W = ks.shape[1]
-    a = np.einsum("bhd,bshd->bhs", q, ks.reshape(len(x), W, w.heads, -1)) / math.sqrt(q.shape[2])
+    a: Array = np.einsum("bhd,bshd->bhs", q, ks.reshape(len(x), W, w.heads, -1)) / math.sqrt(
+        q.shape[2]
+    )
     back = np.arange(W - 1, -1, -1)  # steps from each key to now
     a = np.where((back <= position)[:, None], a, -np.inf)  # (B, heads, W)
-    share = np.exp(a - a.max(axis=2, keepdims=True))
+    share: Array = np.exp(a - a.max(axis=2, keepdims=True))
     share /= share.sum(axis=2, keepdims=True)
     attended = np.einsum("bhs,bshd->bhd", share, vs.reshape(len(x), W, w.heads, -1))
     x = x + attended.reshape(len(x), -1) @ w.W_o.T + w.b_o  # (B, H)
@@ -95,7 +95,8 @@ def norm(x: Array, gain_and_bias: Norm) -> Array:
     """Layer norm over the last axis."""
     gain, bias = gain_and_bias
     centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5) * gain + bias
+    normal: Array = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+    return normal * gain + bias
 
 
 def gelu(a: Array) -> Array:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from rnnserve_models.reference import attention
 from rnnserve_models.reference.attention import DecoderWeights
 from rnnserve_models.reference.rnn import Array
 
-NumpyCarry = dict[str, Array]
+NumpyCarry = dict[str, npt.NDArray[Any]]
 ReferenceCell = Callable[[NumpyCarry, Array], tuple[NumpyCarry, Array]]
 """One step of a cell: x (B, F) to y (B, H)."""
 
@@ -47,11 +47,11 @@ class Decoder:
     weights: DecoderWeights
 
     def __call__(self, carry: NumpyCarry, x: Array) -> tuple[NumpyCarry, Array]:
-        position = carry["position"].astype(np.int64)  # (B, 1)
+        position = carry["position"]  # (B, 1) int64
         w = self.weights
         x = x @ w.W_i.T + w.b_i  # (B, H)
         after: NumpyCarry = {}
         for layer, weights in enumerate(w.layers):
             k, v = f"k{layer}", f"v{layer}"
             (after[k], after[v]), x = attention.step(weights, (carry[k], carry[v]), position, x)
-        return {**after, "position": position + 1}, attention.norm(x, w.l)
+        return {**after, "position": position + 1}, attention.norm(x, w.f)

@@ -45,4 +45,5 @@ def step(
 
 def convolution(xs: Array, W: Array, d: int) -> Array:
     """sum_i W[i] x_{t-i d} with xs (B, (kernel - 1) d + 1, F), the newest last; (B, H)."""
-    return sum(xs[:, -1 - i * d] @ W[i].T for i in range(len(W)))
+    y: Array = sum(xs[:, -1 - i * d] @ W[i].T for i in range(len(W)))
+    return y

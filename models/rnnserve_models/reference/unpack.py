@@ -84,7 +84,7 @@ def attention(arrays: Arrays, layers: int, heads: int) -> DecoderWeights:
         layers=tuple(
             _decoder_layer(_below(arrays, f"layers.{layer}."), heads) for layer in range(layers)
         ),
-        l=_norm(arrays, "norm"),
+        f=_norm(arrays, "norm"),
     )
 
 

@@ -106,6 +106,28 @@ def test_bfloat16_training_still_carries_float32(build_model, cell):
     assert {entry.dtype for entry in carry.values() if entry.is_floating_point()} == {torch.float32}
 
 
+@law
+@given(cell=cells, layers=layer_counts, seed=seeds, step=st.integers(0, 10))
+def test_an_answer_never_depends_on_a_later_step(build_model, cell, layers, seed, step):
+    model = build_model(cell, layers)
+    x = model.embedding(random_tokens(seed, batch=2, steps=12)).detach().requires_grad_()
+    _, y = model.cell(model.initial_carry(2), x)
+    y[:, step].sum().backward()
+    assert x.grad[:, step + 1 :].eq(0).all()
+    assert x.grad[:, step].ne(0).any()
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_a_row_may_be_at_any_step_when_another_begins(build_model, cell):
+    model, tokens = build_model(cell), random_tokens(3, batch=2, steps=9)
+    old, _ = model(model.initial_carry(1), tokens[:1, :5])
+    mixed = {name: torch.cat([old[name], new]) for name, new in model.initial_carry(1).items()}
+    _, together = model(mixed, tokens[:, 5:])
+    _, begun = model(model.initial_carry(1), tokens[1:, 5:])
+    _, gone_on = model(old, tokens[:1, 5:])
+    torch.testing.assert_close(together, torch.cat([gone_on, begun]), atol=1e-5, rtol=0)
+
+
 def test_a_new_lstm_forgets_with_a_total_bias_of_one():
     net = LSTM(width=3, hidden=4, layers=2, dropout=0.0).net
     for layer in range(2):
@@ -148,6 +170,16 @@ def test_the_reference_computes_in_the_dtype_asked_for(build_model, dtype):
 def test_a_model_shape_survives_json():
     shape = ModelShape(cell="gru", vocabulary=9, embedding=4, hidden=5, layers=2, dropout=0.1)
     assert ModelShape(**shape.as_dict()) == shape
+
+
+def test_an_option_of_another_cell_is_refused():
+    with pytest.raises(ValueError, match="kernel is for the cell tcn, not for gru"):
+        ModelShape(cell="gru", vocabulary=9, embedding=4, hidden=5, layers=2, kernel=3)
+
+
+def test_a_new_mingru_keeps_as_much_as_a_new_lstm():
+    for drive in CELLS["mingru"](3, 4, 2, 0.0).drives:
+        assert drive.bias.tolist() == [-1.0] * 4 + [0.0] * 4
 
 
 def test_an_unknown_cell_is_refused_by_name():

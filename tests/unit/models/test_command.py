@@ -13,6 +13,7 @@ import pytest
 from cyclopts import App
 
 import rnnserve_models
+from rnnserve_models.cells import CELLS
 from rnnserve_models.checkpoint import RunFiles, load_checkpoint
 from rnnserve_models.errors import RunError
 from rnnserve_models.options import TrainOptions
@@ -73,6 +74,18 @@ def test_no_arguments_give_the_defaults():
     assert parse() == TrainOptions()
 
 
+def test_every_cell_can_be_asked_for():
+    assert [parse(f"--cell={cell}").cell for cell in CELLS] == list(CELLS)
+
+
+def test_a_page_of_help_does_not_wait_for_torch():
+    program = "import sys, rnnserve_models.command; sys.exit('torch' in sys.modules)"
+    room = Path(rnnserve_models.__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": str(room)}
+    )
+
+
 def test_every_option_has_a_line_of_help(capsys):
     app = App(name="rnnserve", result_action="return_value")
     app.command("rnnserve_models.command:train")
@@ -85,7 +98,8 @@ def test_every_option_has_a_line_of_help(capsys):
 
 
 @pytest.mark.parametrize(
-    "argument", ["--hidden=0", "--dropout=1", "--cell=lstn", "--steps=many", "--learning-rate=0"]
+    "argument",
+    ["--hidden=0", "--dropout=1", "--cell=lstn", "--steps=many", "--learning-rate=0", "--kernel=1"],
 )
 def test_an_impossible_option_is_refused(argument):
     from cyclopts import CycloptsError

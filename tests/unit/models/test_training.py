@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 
 from rnnserve_models import evaluation
+from rnnserve_models.cells import CELLS
 from rnnserve_models.checkpoint import RunFiles, load_checkpoint, load_run, save_checkpoint
 from rnnserve_models.errors import CorpusError, RunError, TrainingError
 from rnnserve_models.language_model import LanguageModel
@@ -64,7 +65,7 @@ def train_straight(tokens, **changes):
     return trainer
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("stops", [[1], [5], [4, 5, 13]])
 def test_interrupted_and_resumed_is_never_interrupted(tokens, tmp_path, cell, stops):
     straight = train_straight(tokens, cell=cell)
@@ -240,6 +241,24 @@ def test_other_peoples_files_are_never_overwritten(tmp_path, corpus):
 def test_a_directory_that_cannot_be_made_is_named(tmp_path, corpus):
     with pytest.raises(RunError, match=r"rhyme\.txt/run cannot hold a run .Not a directory"):
         said(corpus / "run", replace(SMALL, corpus=corpus))
+
+
+def test_an_option_of_another_cell_is_refused_by_its_flag(tmp_path, corpus):
+    options = replace(SMALL, corpus=corpus, cell="tcn", attention_window=9)
+    with pytest.raises(RunError, match="--attention-window is for the cell attention, not for tcn"):
+        said(tmp_path / "run", options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("cell", "own"),
+    [("tcn", {"kernel": 3}), ("attention", {"heads": 3, "attention_window": 9}), ("mingru", {})],
+)
+def test_a_run_of_any_cell_loads_with_what_it_was_trained_with(tmp_path, corpus, cell, own):
+    said(tmp_path / "run", replace(SMALL, corpus=corpus, cell=cell, steps=2, **own))
+    run = load_run(tmp_path / "run")
+    assert run.model.shape.own_options == own
+    assert run.card["model"]["cell"] == cell
 
 
 def test_a_diverging_run_says_what_to_change(tokens):
