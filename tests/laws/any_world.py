@@ -59,15 +59,16 @@ class AnyWorld:
     # Sequences.
 
     def start(self, number: int | str, values: list[int], end: bool, factor: int) -> None:
-        before = self.named.pop(number, None)
-        if before is not None:
-            self.over.append(before)
+        """One that goes on under the same number ends, unless this one is refused."""
+        before = self.named.get(number)
         begin = partial(
             self._step_of, number, Life(self.known.begin(factor)), values, start=True, end=end
         )
-        # The one before keeps its place only while something of it is under way.
+        # One that is idle gives its place; one that isn't keeps it until all of it is answered.
         if self._has_room() or (before is not None and not before.waiting):
             begin(factor=factor)
+            if before is not None:
+                self.over.append(before)
             return
         with pytest.raises(Refusal) as error:
             begin(factor=factor)
