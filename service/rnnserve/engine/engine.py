@@ -33,6 +33,8 @@ T = TypeVar("T")
 Told = Callable[[T | Exception], None]
 """Called once: with what came of it, a Refusal, or the exception of a bug."""
 
+MAX_BLOB_BYTES = 16 << 20
+"""Of a carry that is exported: packing it takes the loop 0.2 s."""
 MAX_FORKS = 256
 """Sessions that one fork may make."""
 
@@ -131,7 +133,7 @@ class Engine:
 
         def act() -> tuple[list[str], int]:
             entry.session.at(index)
-            self.table.check_room(entry.model, count)
+            self._check_forks(entry, count)
             forks = [self._fork(entry) for _ in range(count)]
             return [fork.session.id for fork in forks], entry.session.steps
 
@@ -143,8 +145,7 @@ class Engine:
         def act() -> tuple[bytes, int]:
             session, model = entry.session, entry.model
             session.at(index)
-            if any(entry.dtype.kind == "O" for entry in model.spec.carry):
-                raise Refusal(Reason.CANNOT_EXPORT, "a carry with text in it can't be exported")
+            _check_exportable(model, session)
             carry = model.slots.read(session.lease)
             return blob.pack(model.spec, model.fingerprint, session.steps, carry), session.steps
 
@@ -158,6 +159,7 @@ class Engine:
         self._make_room(model)
         self.table.check_room(model)
         index, carry = blob.unpack(model.spec, model.fingerprint, data)
+        self.table.check_room(model, each_bytes=sum(array.nbytes for array in carry))
         return self.table.open(model, carry, steps=index)
 
     def generate(
@@ -203,6 +205,7 @@ class Engine:
             raise Refusal(
                 Reason.SESSION_BUSY, "steps of the session are under way; wait for their answers"
             )
+        self._check_forks(entry, 1)
         return self._fork(entry)
 
     def visit(
@@ -216,7 +219,7 @@ class Engine:
     ) -> None:
         """Take a request that stands alone, as `Model.visit` does. Raises Refusal: draining, and
         what that raises."""
-        self._check_open()
+        self.check_open()
         model.visit(inputs, shapes, rows, listener, self.now_s(), timeout_s)
 
     @property
@@ -241,7 +244,18 @@ class Engine:
         fork.session.origin = session.origin
         return fork
 
-    def _check_open(self) -> None:
+    def drop(self, model: Model) -> None:
+        """A model that has retired, and has no sessions any more, is gone."""
+        self.served.drop(model)
+        self.table.forget(model)
+
+    def _check_forks(self, entry: Entry, count: int) -> None:
+        """Refuse unless so many sessions with this one's carry may be opened."""
+        each_bytes = entry.model.slots.size_bytes(entry.session.lease)
+        self.table.check_room(entry.model, count, each_bytes)
+
+    def check_open(self) -> None:
+        """Refuse (draining) where no new sessions are taken."""
         if self.draining:
             raise Refusal(
                 Reason.DRAINING, "the server is stopping: open elsewhere", retry_after_s=1.0
@@ -249,9 +263,22 @@ class Engine:
 
     def _make_room(self, model: Model, count: int = 1) -> None:
         """End what is due, so that its room may be taken. Raises Refusal (draining)."""
-        self._check_open()
+        self.check_open()
         # Here, and not where a fork's turn has come: what ends then may have a turn of its own.
         self.table.make_room(model, count)
+
+
+def _check_exportable(model: Model, session: Session) -> None:
+    """Refuse (cannot_export) a carry of text, and one that would hold up everybody else."""
+    if any(entry.dtype.kind == "O" for entry in model.spec.carry):
+        raise Refusal(Reason.CANNOT_EXPORT, "a carry with text in it can't be exported")
+    size_bytes = model.slots.size_bytes(session.lease)
+    if size_bytes > MAX_BLOB_BYTES:
+        raise Refusal(
+            Reason.CANNOT_EXPORT,
+            f"the session carries {size_bytes} bytes; at most {MAX_BLOB_BYTES} are exported",
+            limit=MAX_BLOB_BYTES,
+        )
 
 
 def in_turn(session: Session, act: Callable[[], T], told: Told[T]) -> None:

@@ -7,7 +7,7 @@ same, and inputs that a session keeps and the graph doesn't give back.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -16,6 +16,15 @@ import numpy as np
 from rnnserve.engine.slots import Rows
 from rnnserve.errors import ModelProblem
 from rnnserve.repository.spec import FREE, CarrySpec, ConstantSpec, ModelSpec, Shape, TensorSpec
+
+_LEAVES: dict[str, type | tuple[type, ...]] = {
+    "b": bool,
+    "i": int,
+    "u": int,
+    "f": (int, float),
+    "O": str,
+}
+"""What JSON has of each kind of type."""
 
 Dims = tuple[int | None, ...]
 """A shape in the graph; None is free."""
@@ -111,9 +120,16 @@ def constant(spec: ConstantSpec, dtype: np.dtype, dims: Sequence[Any]) -> np.nda
     """A constant as the graph wants it. Raises ModelProblem where it doesn't fit."""
     value = json.loads(spec.text)
     try:
-        array = np.array(value, dtype)
+        if not all(isinstance(leaf, _LEAVES[dtype.kind]) for leaf in _leaves(value)):
+            raise ValueError
+        if dtype.kind != "b" and any(isinstance(leaf, bool) for leaf in _leaves(value)):
+            raise ValueError
+        with np.errstate(over="ignore"):
+            array = np.array(value, dtype)
+        if dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError
     except (ValueError, TypeError, OverflowError):
-        raise ModelProblem(f"constant {spec.name!r}: {spec.text} is no {dtype}") from None
+        raise ModelProblem(f"constant {spec.name!r}: {spec.text[:80]} is no {dtype}") from None
     if array.size == 1 and all(not isinstance(dim, int) or dim == 1 for dim in dims):
         return array.reshape((1,) * len(dims))
     if len(dims) != array.ndim or any(
@@ -124,6 +140,14 @@ def constant(spec: ConstantSpec, dtype: np.dtype, dims: Sequence[Any]) -> np.nda
             f"{list(dims)}"
         )
     return array
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for entry in value:
+            yield from _leaves(entry)
+    else:
+        yield value
 
 
 def reshaped(tensor: TensorSpec, found: Shape) -> Shape:

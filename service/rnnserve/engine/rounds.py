@@ -3,10 +3,12 @@
 Carries are written only in `finish`, only after success, and only where the lease is still current.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from rnnserve.engine.batcher import Batch
-from rnnserve.engine.chunk import Memory
+from rnnserve.engine.chunk import Chunk, Memory
 from rnnserve.engine.draw import draw
 from rnnserve.engine.marks import marks_of
 from rnnserve.engine.model import Model, too_late
@@ -16,24 +18,28 @@ from rnnserve.errors import Reason, Refusal
 
 NOTHING = Taken((), slice(0), (), 0)
 """No rows."""
+NO_SCORES = np.empty((0, 0), np.float32)
 
 
 class Work(NamedTuple):
-    """A batch with its arrays, ready for the runner; valid until the next `gather`. `failure`: why
-    it has none."""
+    """A batch with its carries, ready to be run; valid until the next `gather`. `failure`: why it
+    has none."""
 
     batch: Batch
     taken: Taken
-    inputs: Rows  # each (B, T, ...), and then control inputs, each (B,)
+    marks: Rows  # control inputs, each (B,)
     taken_s: float
     failure: Exception | None = None
 
 
 class Result(NamedTuple):
-    """What the runner gave, or `failure` where it raised; and what was drawn for generations."""
+    """What came of a run, ready to be written, or `failure` where it raised."""
 
-    carry: Rows  # each (B, ...)
-    outputs: Rows  # each (B, T, ...)
+    carry: Any
+    """As the model's slots take it."""
+    answers: list[Memory]
+    """Of the chunks."""
+    scores: np.ndarray  # (B, V), of the generations
     tokens: list[int | None]
     logprobs: list[float | None]
     run_s: float
@@ -57,39 +63,42 @@ def take(model: Model) -> Batch | None:
 
 
 def gather(model: Model, batch: Batch) -> Work:
-    """Put the batch's arrays together; never raises."""
+    """Take the batch's carries out of their slots; never raises."""
     leases = [chunk.session.lease for chunk in batch.chunks]
     if batch.generations:
         leases += [generation.session.lease for generation in batch.generations]
     try:
-        inputs = model.form.join(batch)
-        if model.spec.controls:
-            inputs += marks_of(model.spec.controls, batch)
-        return Work(batch, model.slots.gather(leases), inputs, model.now_s())
+        marks = marks_of(model.spec.controls, batch) if model.spec.controls else ()
+        return Work(batch, model.slots.gather(leases), marks, model.now_s())
     except Exception as failure:
         # A batch that can't even be put together fails as one that can't be run.
         return Work(batch, NOTHING, (), model.now_s(), failure)
 
 
 def compute(model: Model, work: Work) -> Result:
-    """Run it. Changes nothing of the engine's but the generations' draws, so any thread will do;
-    never raises."""
-    batch = work.batch
+    """Join the inputs, run them, and cut what they gave: all that depends on the data. Changes
+    nothing of the engine's but the generations' draws, so any thread will do; never raises."""
+    batch, chunks = work.batch, work.batch.chunks
     began_s = model.now_s()
     if work.failure is not None:
-        return Result((), (), [], [], 0.0, work.failure)
+        return _broken(work.failure, 0.0)
+    scores = NO_SCORES
     tokens: list[int | None] = []
     logprobs: list[float | None] = []
     try:
-        carry, outputs = model.run(work.taken.carry, work.inputs)
+        inputs = model.form.join(batch) + work.marks
+        began_s = model.now_s()
+        carry, outputs = model.run(work.taken.carry, inputs)
         model.shapes.check(batch.rows, batch.steps, carry, outputs)
         run_s = model.now_s() - began_s
+        answers = model.form.cut(outputs, chunks) if chunks else []
+        kept = model.slots.apart(carry)
         if batch.generations:
-            scores = outputs[0][len(batch.chunks) :, -1]  # (B, V)
+            scores = outputs[0][len(chunks) :, -1]  # (B, V)
             tokens, logprobs = draw([g.draws for g in batch.generations], scores)
     except Exception as failure:
-        return Result((), (), [], [], model.now_s() - began_s, failure)
-    return Result(carry, outputs, tokens, logprobs, run_s)
+        return _broken(failure, model.now_s() - began_s)
+    return Result(kept, answers, scores, tokens, logprobs, run_s)
 
 
 def finish(model: Model, work: Work, result: Result) -> None:
@@ -107,18 +116,46 @@ def finish(model: Model, work: Work, result: Result) -> None:
     if result.failure is not None:
         _failed(model, batch, result.failure)
         return
-    count = len(batch.chunks)
     _keep_carries(work)
-    model.slots.scatter(work.taken, result.carry)
-    if count:
-        _commit(model, work, model.form.cut(result.outputs, batch.chunks))
+    if model.costs is None:
+        answered = _within_room(model, work, result)
+    else:
+        model.slots.scatter(work.taken, result.carry)
+        answered = list(zip(batch.chunks, result.answers, strict=True))
+    if answered:
+        _commit(model, work, answered)
     if batch.generations:
-        scores = result.outputs[0][count:, -1]  # (B, V)
         wanted = sum([not generation.is_over for generation in batch.generations])
         model.meter.generated(model.spec.name, wanted)
-        drawn = zip(batch.generations, result.tokens, result.logprobs, scores, strict=True)
+        drawn = zip(batch.generations, result.tokens, result.logprobs, result.scores, strict=True)
         for generation, token, logprob, row in drawn:
             generation.stepped(token, logprob, row)
+
+
+def _broken(failure: Exception, run_s: float) -> Result:
+    return Result(None, [], NO_SCORES, [], [], run_s, failure)
+
+
+def _within_room(model: Model, work: Work, result: Result) -> list[tuple[Chunk, Memory]]:
+    """Write the carries for which there is room, and refuse the steps whose carry would be too
+    large: their sessions stay as before. The chunks that are answered, with their answers."""
+    chunks = work.batch.chunks
+    # What ends with this step needs its carry no more.
+    ends = {row for row, chunk in enumerate(chunks) if chunk.is_last}
+    too_large = set(model.slots.scatter(work.taken, result.carry, ends))
+    for row in too_large:
+        model.drop(chunks[row], no_growth(chunks[row].session))
+    answered = zip(chunks, result.answers, strict=True)
+    return [pair for row, pair in enumerate(answered) if row not in too_large]
+
+
+def no_growth(session: Session) -> Refusal:
+    return Refusal(
+        Reason.NO_CARRY_ROOM,
+        "the session's carry would grow beyond what the open sessions may carry; it is as before",
+        retry_after_s=1.0,
+        expected=session.steps,
+    )
 
 
 def _without_late(model: Model, batch: Batch) -> Batch:
@@ -144,12 +181,12 @@ def _keep_carries(work: Work) -> None:
             chunk.carry_before = tuple(array[row].copy() for array in work.taken.carry)
 
 
-def _commit(model: Model, work: Work, outputs: list[Memory]) -> None:
+def _commit(model: Model, work: Work, answered: list[tuple[Chunk, Memory]]) -> None:
     """Advance the chunks of a batch and answer those that are complete."""
-    steps, chunks = work.batch.steps, work.batch.chunks
+    steps = work.batch.steps
     now_s = model.now_s()
     done = []
-    for chunk, memory in zip(chunks, outputs, strict=True):
+    for chunk, memory in answered:
         if chunk.steps == steps:
             chunk.answer = memory
             chunk.started_s = work.taken_s

@@ -87,11 +87,18 @@ def _one_thread() -> ort.SessionOptions:
 def _layout(spec: ModelSpec, session: ort.InferenceSession) -> Layout:
     nodes = {node.name: node for node in session.get_inputs()}
     constants = {
-        entry.name: constant(entry, _NUMPY_DTYPES[nodes[entry.name].type], nodes[entry.name].shape)
+        entry.name: constant(entry, _type_of(nodes[entry.name]), nodes[entry.name].shape)
         for entry in spec.constants
     }
     ranks = {control.name: len(nodes[control.name].shape) for control in spec.controls}
     return Layout(spec, ranks, constants)
+
+
+def _type_of(node: Any) -> np.dtype:
+    try:
+        return _NUMPY_DTYPES[node.type]
+    except KeyError:
+        raise ModelProblem(f"{node.name!r} is {node.type}, which is not served") from None
 
 
 def _check(spec: ModelSpec, session: ort.InferenceSession) -> None:

@@ -13,12 +13,13 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from rnnserve.engine import initial
 from rnnserve.engine.chunk import Listener, Memory
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.marks import Correlation
 from rnnserve.engine.meter import Cause
 from rnnserve.engine.model import Model
-from rnnserve.engine.session import Session
+from rnnserve.engine.session import Session, State
 from rnnserve.engine.slots import Rows
 from rnnserve.engine.table import Entry
 from rnnserve.errors import Reason, Refusal
@@ -100,43 +101,87 @@ class Sequences:
         """Take one step; `model` is what `model()` said. The listener is told as by `Model.submit`.
 
         Raises Refusal where it isn't taken: sequence_not_started, what opening raises, and what
-        `Model.submit` raises; a sequence that would have started then has not.
+        `Model.submit` raises. Then nothing has changed: a sequence that would have started has not,
+        and one that would have ended for it goes on.
         """
-        entry = self._start(name, model, request) if request.start else self.entry(name)
+        if request.start:
+            self._start(name, model, request, listener, timeout_s)
+            return
+        entry = self.entry(name)
+        self._submit(entry, request, listener, timeout_s)
+
+    def _submit(self, entry: Entry, request: Request, listener: Listener, timeout_s: float) -> None:
+        if not request.end:
+            # What ends needs no room any more.
+            self._engine.check_growth(entry.model)
         session = entry.session
-        try:
-            self._engine.check_growth(model)
-            model.submit(
-                session,
-                session.admitted,
-                request.inputs,
-                listener,
-                self._engine.now_s(),
-                timeout_s,
-                shapes=request.shapes,
-                is_last=request.end,
-            )
-        except Refusal:
-            if request.start:
-                self._engine.discard(session.id)
-            raise
+        entry.model.submit(
+            session,
+            session.admitted,
+            request.inputs,
+            listener,
+            self._engine.now_s(),
+            timeout_s,
+            shapes=request.shapes,
+            is_last=request.end,
+        )
         if request.end:
             self._engine.close(entry, lambda _: None)
 
-    def _start(self, name: Name, model: Model, request: Request) -> Entry:
-        version = model.spec.version
-        before = self._live.get(name.key, {}).pop(version, None)
-        if before is not None and before.shut is None:
-            logger.warning(
-                "sequence %s for model %r has a conflict. The previous sequence did not end before "
-                "this sequence start. Previous sequence will be terminated early.",
-                name.correlation,
-                name.model,
-            )
+    def _start(
+        self,
+        name: Name,
+        model: Model,
+        request: Request,
+        listener: Listener,
+        timeout_s: float,
+    ) -> None:
+        self._engine.check_open()
+        before = self._live.get(name.key, {}).get(model.spec.version)
+        if before is None or before.shut is not None:
+            self._open(name, model, request, listener, timeout_s)
+            return
+        if before.model is model and before.session.state is State.OPEN:
+            self._begin_anew(before, request, listener, timeout_s)
+        else:
+            self._open(name, model, request, listener, timeout_s)
             self._engine.discard(before.session.id)
+        logger.warning(
+            "sequence %r for model %r has a conflict. The previous sequence did not end before "
+            "this sequence start. Previous sequence will be terminated early.",
+            name.correlation,
+            name.model,
+        )
+
+    def _begin_anew(
+        self, entry: Entry, request: Request, listener: Listener, timeout_s: float
+    ) -> None:
+        """Start where one of the same number is idle: in its place, whether or not there is room
+        for another."""
+        slots, session = entry.model.slots, entry.session
+        carry, origin = slots.read(session.lease), session.origin
+        anew = initial.beginning(entry.model.spec) if request.carry is None else request.carry
+        slots.write(session.lease, anew)
+        session.origin = session.steps
+        try:
+            self._submit(entry, request, listener, timeout_s)
+        except Refusal:
+            slots.write(session.lease, carry)
+            session.origin = origin
+            raise
+        entry.opened_s = entry.used_s = self._engine.now_s()
+
+    def _open(
+        self,
+        name: Name,
+        model: Model,
+        request: Request,
+        listener: Listener,
+        timeout_s: float,
+    ) -> None:
+        """Start in a session of its own."""
         entry = self._engine.open(model, request.carry, correlation=name.correlation)
-        self._live.setdefault(name.key, {})[version] = entry
-        self._ended.pop(name.key, None)
+        version = model.spec.version
 
         def ended(session: Session) -> None:
             live = self._live.get(name.key, {})
@@ -147,7 +192,18 @@ class Sequences:
                 self._live.pop(name.key, None)
 
         entry.on_end.append(ended)
-        return entry
+        live = self._live.setdefault(name.key, {})
+        replaced = live.pop(version, None)
+        live[version] = entry
+        try:
+            self._submit(entry, request, listener, timeout_s)
+        except Refusal:
+            del live[version]
+            if replaced is not None:
+                live[version] = replaced
+            self._engine.discard(entry.session.id)
+            raise
+        self._ended.pop(name.key, None)
 
     def _find(self, name: Name) -> Entry | None:
         """The live session of that version or, where none is named, the one that started last."""

@@ -3,6 +3,8 @@
 from rnnserve.engine.slots import Rows
 from rnnserve.repository.spec import ModelSpec, Shape, fits
 
+MOST_KNOWN = 4096
+
 
 class Shapes:
     """The shapes that a model's runs have to have. Remembers those it was asked for."""
@@ -38,5 +40,6 @@ class Shapes:
     def _of(self, rows: int, steps: int) -> list[Shape]:
         shapes: list[Shape] = [(rows, *shape) for shape in self._carry]
         shapes += [(rows, steps, *shape) for shape in self._outputs]
-        self._known[rows, steps] = shapes
+        if len(self._known) < MOST_KNOWN:
+            self._known[rows, steps] = shapes
         return shapes

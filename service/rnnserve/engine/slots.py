@@ -1,6 +1,6 @@
 """The carries of all sessions of one model, a row each, and who may touch which row."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,6 +95,10 @@ class Slots:
             raise AssertionError("a carry is read by a lease that has ended")
         return tuple(array[lease.slot].copy() for array in self._arrays)
 
+    def size_bytes(self, lease: Lease) -> int:
+        """What one session's carry weighs."""
+        return sum(array[lease.slot].nbytes for array in self._arrays)
+
     def write(self, lease: Lease, carry: Rows | None) -> None:
         """Set one session's carry (each entry without rows), if the lease is current. None: it
         begins anew, and keeps what it sets once."""
@@ -128,8 +132,13 @@ class Slots:
         )
         return Taken(leases, slots, carry, self._releases)
 
-    def scatter(self, taken: Taken, carry: Rows) -> None:
-        """Write each row (B, ...) back where its lease is still current."""
+    def apart(self, carry: Rows) -> Rows:
+        """What a run gave, as `scatter` takes it."""
+        return carry
+
+    def scatter(self, taken: Taken, carry: Rows, ends: Set[int] = frozenset()) -> Sequence[int]:
+        """Write each row (B, ...) back where its lease is still current. Which rows were too large:
+        none. `ends`: rows that nobody needs any more."""
         slots = taken.slots
         if taken.releases != self._releases:
             current = [row for row, lease in enumerate(taken.leases) if self.holds(lease)]
@@ -137,6 +146,7 @@ class Slots:
             carry = tuple(rows[current] for rows in carry)
         for array, rows in zip(self._arrays, carry, strict=True):
             array[slots] = rows
+        return ()
 
     def audit(self, leases: Sequence[Lease]) -> list[str]:
         """What is wrong between the slots and the leases that should be held, in words."""

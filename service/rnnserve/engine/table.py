@@ -110,9 +110,11 @@ class SessionTable:
         except Refusal:
             self.expire()
 
-    def check_room(self, model: Model, count: int = 1) -> None:
-        """Refuse (no_carry_room, too_many_sessions) unless so many more sessions may be opened."""
-        self.check_bytes(count * model.spec.carry_bytes)
+    def check_room(self, model: Model, count: int = 1, each_bytes: int | None = None) -> None:
+        """Refuse (no_carry_room, too_many_sessions) unless so many more sessions may be opened;
+        `each_bytes`: what each will carry, if not what a session begins with."""
+        each_bytes = model.spec.carry_bytes if each_bytes is None else each_bytes
+        self.check_bytes(count * each_bytes)
         if len(self._entries) + count > self.limits.max_sessions or model.slots.free_count < count:
             raise Refusal(
                 Reason.TOO_MANY_SESSIONS,
@@ -121,14 +123,22 @@ class SessionTable:
                 limit=self.limits.max_sessions,
             )
 
+    def has_room_for(self, more_bytes: int) -> bool:
+        """Whether the sessions may carry so much more."""
+        return self.carry_bytes + more_bytes <= self.limits.max_carry_bytes
+
+    def forget(self, model: Model) -> None:
+        """The model is gone, and has no sessions."""
+        if isinstance(model.slots, LooseSlots):
+            self._growing.discard(model.slots)
+
     def check_bytes(self, more_bytes: int) -> None:
         """Refuse (no_carry_room) where the sessions would carry too much with so much more, or do
         without any."""
-        carry_bytes = self.carry_bytes
-        if carry_bytes + more_bytes > self.limits.max_carry_bytes:
+        if not self.has_room_for(more_bytes):
             raise Refusal(
                 Reason.NO_CARRY_ROOM,
-                f"the open sessions carry {carry_bytes} bytes; "
+                f"the open sessions carry {self.carry_bytes} bytes; "
                 f"at most {self.limits.max_carry_bytes}",
                 retry_after_s=1.0,
                 limit=self.limits.max_carry_bytes,
@@ -163,6 +173,7 @@ class SessionTable:
         entry = Entry(session, model, now_s, now_s, [], self.idle_timeout_s(model), held)
         if isinstance(model.slots, LooseSlots):
             self._growing.add(model.slots)
+            model.slots.has_room = self.has_room_for
         model.sessions[session_id] = session
         self._entries[session_id] = entry
         self._look_again(entry)

@@ -46,6 +46,7 @@ class Hosting:
         """What is told of every model that was found, by name and version."""
         self._engine: Engine | None = None
         self._lock = asyncio.Lock()
+        self._loads: set[asyncio.Task[None]] = set()
         self.tokenizers: dict[Model, Tokenizer] = {}
         self.failed: asyncio.Event = asyncio.Event()
         """Set when a ticker has ended that must not; `raise_failure` then says why."""
@@ -78,6 +79,7 @@ class Hosting:
     async def stop(self) -> None:
         """End every ticker; what still waits is answered."""
         tasks = [hosted.task for hosted in self._hosted.values() if hosted.task is not None]
+        tasks += self._loads
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -94,7 +96,7 @@ class Hosting:
         for model in engine.served.retiring:
             if model.movers():
                 continue
-            engine.served.drop(model)
+            engine.drop(model)
             self.tokenizers.pop(model, None)
             task = self._hosted.pop(model).task
             if task is not None:
@@ -133,23 +135,11 @@ class Hosting:
         """Load a model anew from disk. Raises Refusal: not_offered, unknown_model, and
         model_not_ready where a version can't be loaded; what was served goes on then."""
         self._check_control()
-        async with self._lock:
-            if name not in await asyncio.to_thread(model_names, self._settings.repository):
-                raise unknown_model(name, 0)
-            before = list(self._states.get(name, {}).values())
-            self._note(name, [replace(entry, state=State.LOADING) for entry in before])
-            try:
-                loaded, told = await asyncio.to_thread(self._load_model, name)
-            except BaseException:
-                self._note(name, before)
-                raise
-            self._note(name, told)
-            self._replace(name, loaded)
-        if problems := [broken for broken in self.broken() if broken.name == name]:
-            raise Refusal(
-                Reason.MODEL_NOT_READY,
-                "; ".join(f"version {broken.version}: {broken.problem}" for broken in problems),
-            )
+        # A thread can't be stopped: who is cancelled leaves the loading to come to its end.
+        task = asyncio.create_task(self._load(name))
+        self._loads.add(task)
+        task.add_done_callback(self._loaded)
+        await asyncio.shield(task)
 
     async def unload(self, name: str) -> None:
         """Let a model take no new sessions. Raises Refusal: not_offered, unknown_model."""
@@ -163,6 +153,31 @@ class Hosting:
             versions = self._states[name]
             self._note(name, [Indexed(name, v, State.UNAVAILABLE, UNLOADED) for v in versions])
 
+    async def _load(self, name: str) -> None:
+        async with self._lock:
+            if name not in await asyncio.to_thread(model_names, self._settings.repository):
+                raise unknown_model(name, 0)
+            before = list(self._states.get(name, {}).values())
+            self._note(name, [replace(entry, state=State.LOADING) for entry in before])
+            try:
+                loaded, told = await asyncio.to_thread(self._load_model, name)
+            except BaseException:
+                self._note(name, before)
+                raise
+            self._replace(name, loaded, told)
+            self._note(name, self._with_served(name, told))
+        if problems := [entry for entry in told if entry.state is State.UNAVAILABLE]:
+            raise Refusal(
+                Reason.MODEL_NOT_READY,
+                "; ".join(f"version {entry.version}: {entry.reason}" for entry in problems),
+            )
+
+    def _loaded(self, task: asyncio.Task[None]) -> None:
+        self._loads.discard(task)
+        if not task.cancelled():
+            # Whoever asked may have gone.
+            task.exception()
+
     def _check_control(self) -> None:
         if not self._settings.model_control:
             raise Refusal(
@@ -175,7 +190,7 @@ class Hosting:
         loaded, told = [], []
         try:
             versions = wanted_versions(self._settings.repository, name)
-        except (ModelProblem, OSError) as problem:
+        except Exception as problem:
             versions = []
             told.append(_unavailable(name, 0, problem))
         for version in versions:
@@ -186,15 +201,15 @@ class Hosting:
                 told.append(_unavailable(name, version, problem))
         return loaded, told
 
-    def _replace(self, name: str, loaded: list[Loaded]) -> None:
+    def _replace(self, name: str, loaded: list[Loaded], told: list[Indexed]) -> None:
         served = self._running().served
         for one in loaded:
             self._tick(self._take(one))
             served.add(one.model)
-        versions = {one.model.spec.version for one in loaded}
-        if not loaded:
+        if any(entry.state is not State.READY for entry in told):
+            # Whatever was served is better than what is missing.
             return
-        for version in set(served.versions(name)) - versions:
+        for version in set(served.versions(name)) - {entry.version for entry in told}:
             served.withdraw(name, version)
 
     def _take(self, loaded: Loaded) -> _Hosted:
@@ -212,6 +227,18 @@ class Hosting:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             self.failed.set()
+
+    def _with_served(self, name: str, told: list[Indexed]) -> list[Indexed]:
+        """What is told of a model: a version that could not be loaded again is ready as it was."""
+        entries = {entry.version: entry for entry in told}
+        for version in self._running().served.versions(name):
+            entry = entries.get(version)
+            if entry is None:
+                entries[version] = Indexed(name, version, State.READY, "")
+            elif entry.state is not State.READY:
+                reason = f"served as it was; loading it again failed: {entry.reason}"
+                entries[version] = Indexed(name, version, State.READY, reason)
+        return [entries[version] for version in sorted(entries)]
 
     def _note(self, name: str, told: list[Indexed]) -> None:
         self._states[name] = {entry.version: entry for entry in told}
@@ -233,7 +260,13 @@ class Hosting:
 
 
 def _unavailable(name: str, version: int, problem: Exception) -> Indexed:
-    logger.error("model %s is not served: %s", name, problem, exc_info=problem.__cause__)
     known = isinstance(problem, ModelProblem)
+    cause = problem.__cause__ if known else problem
+    logger.error("model %r is not served: %s", name, problem, exc_info=cause)
     text = str(problem) if known else "it could not be read; the log says why"
-    return Indexed(name, version, State.UNAVAILABLE, text)
+    return Indexed(printable(name), version, State.UNAVAILABLE, printable(text))
+
+
+def printable(text: str) -> str:
+    """Folders may be called what no message can carry."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -47,7 +47,8 @@ class Loader:
             return self._build(found)
         except ModelProblem:
             raise
-        except (OSError, ValueError, MemoryError) as error:
+        except Exception as error:
+            # Whatever a folder holds, it stops no other model.
             raise ModelProblem("it could not be read; the log says why") from error
 
     def _build(self, found: ModelVersion) -> Loaded:

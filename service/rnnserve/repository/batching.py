@@ -169,7 +169,9 @@ def _values(name: str, data: bytes, dtype: np.dtype, shape: Shape) -> bytes:
 
 
 def _control(name: str, control: Control) -> ControlSpec:
-    mark = MARKS[control.kind]
+    mark = MARKS.get(control.kind)
+    if mark is None:
+        raise ModelProblem(f"control_input {name!r}: {control.kind} is no kind of control")
     if not name:
         raise ModelProblem("sequence_batching.control_input: name must be given")
     pairs: dict[str, tuple[float, ...]] = {

@@ -67,10 +67,29 @@ class Words:
                     f"config.pbtxt: the parameters {key}... name {sorted(names - known)}, "
                     f"and there is no such tensor"
                 )
-        if self.has_time and not spec.has_rows:
+        _check_once_each(spec)
+        if not self.has_time:
+            return
+        if not spec.has_rows:
             raise ModelProblem("config.pbtxt: time_axis needs max_batch_size 1 or more")
-        if self.has_time and spec.controls:
+        if spec.controls:
             raise ModelProblem("config.pbtxt: time_axis and control_input exclude each other")
+        if spec.is_shaped:
+            raise ModelProblem(
+                "config.pbtxt: time_axis needs sequence_batching, and inputs, outputs and states "
+                "of fixed shapes but for time"
+            )
+
+
+def _check_once_each(spec: ModelSpec) -> None:
+    """Raises ModelProblem where an input of the graph would be fed from two sides."""
+    names = [tensor.name for tensor in spec.inputs] + [c.input_name for c in spec.carry]
+    names += [control.name for control in spec.controls]
+    names += [constant.name for constant in spec.constants]
+    outputs = [tensor.name for tensor in spec.outputs]
+    for side in (names, outputs):
+        if twice := sorted({name for name in side if side.count(name) > 1}):
+            raise ModelProblem(f"config.pbtxt: {twice[0]!r} is declared more than once")
 
 
 def read(config: triton.ModelConfig) -> Words:
@@ -141,7 +160,7 @@ def _range(key: str, text: str) -> tuple[int, int]:
 def _json(key: str, text: str) -> str:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ModelProblem(
             f"config.pbtxt: parameter {key!r} must be JSON (16000, or [1, 2]), found {text!r}"
         ) from None

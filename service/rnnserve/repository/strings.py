@@ -5,17 +5,23 @@ bytes have to be UTF-8.
 """
 
 import struct
+import sys
 
 import numpy as np
 
 LENGTH = struct.Struct("<I")
+MAX_ELEMENTS = 1 << 16
+"""Of one tensor of a request: each is looked at, on the loop that is everybody's."""
 
 
-def unpack(memory: bytes) -> list[str]:
-    """The elements. Raises ValueError (UnicodeDecodeError too) for bytes that are none."""
-    elements = []
+def unpack(memory: bytes, at_most: int = sys.maxsize) -> list[str]:
+    """The elements. Raises ValueError (UnicodeDecodeError too) for bytes that are none, and for
+    more elements than `at_most`."""
+    elements: list[str] = []
     at, end = 0, len(memory)
     while at < end:
+        if len(elements) == at_most:
+            raise ValueError(f"more than {at_most} elements")
         if end - at < LENGTH.size:
             raise ValueError("an element's length is cut off")
         (size,) = LENGTH.unpack_from(memory, at)

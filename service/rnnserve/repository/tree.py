@@ -74,8 +74,10 @@ def model_names(repository: Path) -> list[str]:
 def wanted_versions(repository: Path, name: str) -> list[int]:
     """The versions of a model that its policy names, ascending; [0]: there is none.
 
-    Raises ModelProblem: the policy can't be read, or names a version that isn't there.
+    Raises ModelProblem: the folder has no model's name, the policy can't be read, or names a
+    version that isn't there.
     """
+    _check_name(name)
     folder = repository / name
     there = versions(folder) if folder.is_dir() else []
     if not there:
@@ -101,8 +103,7 @@ def versions(model_folder: Path) -> list[int]:
 
 def read_version(repository: Path, name: str, version: int) -> ModelVersion:
     """Read one version. Raises ModelProblem when something is missing or not as it must be."""
-    if not MODEL_NAME.fullmatch(name):
-        raise ModelProblem(f"the folder {name!r} is no model name: letters, digits, '_', '-', '.'")
+    _check_name(name)
     if version == 0:
         raise ModelProblem(f"{name} has no version: a folder named 1, 2, ... with a {GRAPH}")
     message = _message(repository, name)
@@ -128,6 +129,11 @@ def read_version(repository: Path, name: str, version: int) -> ModelVersion:
     )
 
 
+def _check_name(name: str) -> None:
+    if not MODEL_NAME.fullmatch(name):
+        raise ModelProblem(f"the folder {name!r} is no model name: letters, digits, '_', '-', '.'")
+
+
 def _message(repository: Path, name: str) -> triton.ModelConfig:
     """The configuration as it stands on disk; an empty one where there is none."""
     path = repository / name / CONFIG
@@ -145,6 +151,8 @@ def _bytes(folder: Path, file_name: str, at_most: int, where: str) -> bytes:
 
 
 def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise ModelProblem(f"{path.parent.name}/{path.name} is no file")
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -47,11 +47,12 @@ def check_shaped(tensor: TensorSpec, memory: bytes, shape: Shape, rows: int = 1)
     count = rows * prod(shape)
     if tensor.dtype.kind == "O":
         try:
-            found = len(strings.unpack(memory))
+            found = len(strings.unpack(memory, strings.MAX_ELEMENTS))
         except ValueError:
             raise Refusal(
                 Reason.VALUE_OUT_OF_RANGE,
-                f"input {tensor.name!r} is no text: each element needs its length and UTF-8",
+                f"input {tensor.name!r} is no text: each element needs its length and UTF-8, and "
+                f"there may be {strings.MAX_ELEMENTS} of them",
                 input=tensor.name,
             ) from None
         if found != count:
@@ -85,7 +86,7 @@ def _by_length(tensor: TensorSpec, memory: bytes) -> Shape:
 
 def _elements(memory: bytes) -> int:
     try:
-        return len(strings.unpack(memory))
+        return len(strings.unpack(memory, strings.MAX_ELEMENTS))
     except ValueError:
         return 0
 

@@ -35,20 +35,22 @@ names = st.text("abcxyz_0123", min_size=1, max_size=8)
 shapes = st.lists(st.integers(1, 9), max_size=3).map(tuple)
 free_shapes = st.lists(st.sampled_from([FREE, 1, 3]), max_size=3).map(tuple)
 dtypes = st.sampled_from(sorted(NUMBERS, key=str))
+numbers = dtypes.filter(lambda dtype: dtype.kind != "O")
 ints = st.sampled_from([np.dtype(np.int64), np.dtype(np.int32), np.dtype(np.uint8)])
 axes = st.integers(0, 2)
 
 
-def tensors(shapes):
+def tensors(shapes, dtypes=dtypes):
     plain = st.builds(TensorSpec, names, dtypes, shapes, batch_axis=axes)
     bounded = st.builds(TensorSpec, names, ints, shapes, st.integers(0, 5), st.integers(6, 99))
     return plain | bounded
 
 
-def outputs(shapes):
+def outputs(shapes, dtypes=dtypes):
     return st.builds(TensorSpec, names, dtypes, shapes, batch_axis=axes)
 
 
+fixed = st.builds(CarrySpec, names, names, numbers, shapes, batch_axis=axes)
 carries = st.builds(CarrySpec, names, names, dtypes, shapes, batch_axis=axes)
 growing = st.builds(
     CarrySpec, names, names, dtypes, st.just((FREE, 2)), st.just(b""), st.just((3, 2))
@@ -70,9 +72,9 @@ def unique(entries, by, **bounds):
 
 
 @given(
-    inputs=unique(tensors(shapes), lambda t: t.name, min_size=1, max_size=3),
-    outputs=unique(outputs(shapes), lambda t: t.name, min_size=1, max_size=3),
-    carry=unique(carries, (lambda c: c.input_name, lambda c: c.output_name), max_size=4),
+    inputs=unique(tensors(shapes, numbers), lambda t: t.name, min_size=1, max_size=3),
+    outputs=unique(outputs(shapes, numbers), lambda t: t.name, min_size=1, max_size=3),
+    carry=unique(fixed, (lambda c: c.input_name, lambda c: c.output_name), max_size=4),
     max_batch=st.integers(1, 1024),
     idle_s=st.none() | st.integers(1, 10**6).map(float),
 )
@@ -100,6 +102,7 @@ def test_what_is_written_of_a_model_without_time_reads_the_same(
 ):
     groups = ({t.name for t in inputs}, {t.name for t in outputs})
     groups += ({c.input_name for c in carry}, {c.input_name for c in once})
+    groups += ({c.name for c in controls}, {c.name for c in constants})
     if len(set().union(*groups)) != sum(map(len, groups)):
         return
     spec = ModelSpec(
@@ -223,6 +226,25 @@ def test_what_is_free_begins_as_the_initial_state_says_or_as_one():
             'parameters { key: "batch_axis.q" value { string_value: "1" } } input [',
             "batch_axis",
         ),
+        (
+            "input [",
+            'parameters { key: "time_axis" value { string_value: "1" } } '
+            'input [ { name: "t" data_type: TYPE_STRING dims: [ -1 ] },',
+            "time_axis",
+        ),
+        ("input [", 'input [ { name: "h" data_type: TYPE_FP32 dims: [ 2, 32 ] },', "'h'"),
+        (
+            "input [",
+            'parameters { key: "constant.x" value { string_value: "1" } } input [',
+            "'x'",
+        ),
+        (
+            "oldest {",
+            'control_input { name: "h" control { kind: CONTROL_SEQUENCE_START '
+            "fp32_false_true: [ 0, 1 ] } } oldest {",
+            "'h'",
+        ),
+        ("oldest {", 'control_input { name: "S" control { kind: 9 } } oldest {', "'S'"),
         ("input [", 'parameters { key: "once.q" value { string_value: "true" } } input [', "once"),
         (
             "input [",

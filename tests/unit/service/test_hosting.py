@@ -1,6 +1,7 @@
 """Models come, are replaced and go while the server runs; sessions finish where they began."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -173,6 +174,64 @@ async def test_a_version_that_cannot_be_loaded_leaves_the_one_that_is_served(rep
         assert here.engine.served.versions("sum") == [1]
         assert await here.step(session, 1.0) == 1
         assert here.states()["sum", 2] is State.UNAVAILABLE
+
+
+async def test_a_reload_that_fails_in_part_leaves_every_version_that_was_served(repository):
+    add_version(repository, 2)
+    say(repository, "version_policy: { all { } }")
+    async with house(repository) as here:
+        damage(repository, 1)
+        with pytest.raises(Refusal) as error:
+            await here.hosting.load("sum")
+        assert "version 1" in error.value.message
+        assert here.engine.served.versions("sum") == [1, 2]
+        told = {entry.version: entry for entry in here.hosting.index() if entry.name == "sum"}
+        assert {entry.state for entry in told.values()} == {State.READY}
+        assert "failed" in told[1].reason
+        assert here.hosting.broken() == []
+        (repository / "sum" / "config.pbtxt").write_text("nonsense {")
+        with pytest.raises(Refusal):
+            await here.hosting.load("sum")
+        assert here.engine.served.versions("sum") == [1, 2]
+
+
+async def test_a_load_whose_caller_has_gone_comes_to_its_end(repository):
+    async with house(repository) as here:
+        add_version(repository, 2)
+        task = asyncio.create_task(here.hosting.load("sum"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await here.hosting.load("sum")
+        assert here.engine.served.versions("sum") == [2]
+        assert {entry.state for entry in here.hosting.index()} == {State.READY}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: say(folder, "sequence_batching { control_input { control { kind: 9 } } }"),
+        lambda folder: say(
+            folder,
+            'parameters { key: "constant.z" value { string_value: "' + "[" * 9000 + '" } }',
+        ),
+        lambda folder: (folder / "sum").rename(folder / "no name"),
+        lambda folder: os.rename(os.fsencode(folder / "sum"), os.fsencode(folder) + b"/bad\xff"),
+        lambda folder: (
+            (folder / "sum" / "config.pbtxt").unlink(),
+            os.mkfifo(folder / "sum" / "config.pbtxt"),
+        ),
+        lambda folder: shutil.rmtree(folder / "sum" / "1"),
+    ],
+)
+async def test_whatever_a_folder_holds_it_stops_no_other_model(repository, spoil):
+    spoil(repository)
+    async with house(repository) as here:
+        assert here.engine.served.names() == ["adder"]
+        (broken,) = here.hosting.broken()
+        # It has to fit into a message.
+        assert (broken.name + broken.problem).encode()
 
 
 async def test_an_unloaded_model_takes_no_new_sessions_until_it_is_loaded_again(repository):

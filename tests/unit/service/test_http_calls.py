@@ -163,6 +163,38 @@ def test_json_and_bytes_are_the_same_request(tensors):
         np.testing.assert_array_equal(np.frombuffer(one_memory, "<f4"), np.frombuffer(other, "<f4"))
 
 
+@pytest.mark.parametrize(
+    ("said", "tail", "header", "reason"),
+    [
+        ({"parameters": {"binary_data_size": 4}}, b"1234", None, "malformed"),
+        ({"parameters": {"binary_data_size": 4}}, b"1234", "0", "malformed"),
+        ({"parameters": {"binary_data_size": 4}}, b"1234", "9999", "malformed"),
+        ({"parameters": {"binary_data_size": 4}}, b"1234", "+80", "malformed"),
+        ({"parameters": {"binary_data_size": 4}}, b"1234", "\u0663", "malformed"),
+        ({"parameters": {"binary_data_size": 4}}, b"1234", "9" * 5000, "malformed"),
+        ({"parameters": {"binary_data_size": 4}}, b"123", "", "wrong_size"),
+        ({"parameters": {"binary_data_size": 4}}, b"12345", "", "wrong_size"),
+        ({"parameters": {"binary_data_size": 8}}, b"12345678", "", "wrong_size"),
+        ({"parameters": {"binary_data_size": -1}}, b"", "", "malformed"),
+        ({"parameters": {"binary_data_size": 4.0}}, b"1234", "", "malformed"),
+        ({"parameters": {"binary_data_size": 4}, "data": [1]}, b"1234", "", "malformed"),
+        ({"data": [1]}, b"1234", "", "wrong_size"),
+        ({"data": [1, 2]}, b"", "", "wrong_size"),
+        ({}, b"", "", "malformed"),
+        ({"parameters": {"shared_memory_region": "a"}}, b"", "", "not_offered"),
+    ],
+)
+async def test_bytes_that_are_not_what_is_said_of_them_are_refused(said, tail, header, reason):
+    """An empty header here stands for the right one."""
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], **said}
+    start_of_body = json.dumps({"inputs": [tensor]}).encode()
+    length = header if header != "" else str(len(start_of_body))
+    async with serving(doubling_model()) as world:
+        headers = {} if length is None else {HEADER_LENGTH: length}
+        reply = await world.infer(start_of_body + tail, headers)
+        assert (reply.json["reason"], reply.status) == (reason, 501 if "not_" in reason else 400)
+
+
 # The server, models, and the repository.
 
 

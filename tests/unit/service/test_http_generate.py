@@ -268,14 +268,37 @@ async def test_a_client_that_does_not_read_holds_its_generation_back_and_no_othe
         engine.cancel()
 
 
-async def test_a_client_that_does_not_read_for_too_long_is_cut_off(monkeypatch):
-    monkeypatch.setattr(readers, "LAST_WORDS_S", 0.05)
+async def test_a_client_that_does_not_read_for_too_long_is_cut_off():
     limits = TableLimits(idle_timeout_s=0.05)
     async with serving(WIDE, running=False, table=limits) as world:
         before = tasks()
-        async with unread(world, asked(max_tokens=60_000)):
+        async with unread(world, asked(max_tokens=60_000)) as client:
             await stuck(world, 60_000)
             await until(lambda: tasks() <= before)
             world.outside.tick()
             assert not world.outside.model.sessions
             assert world.notes.refusals == [Reason.SESSION_EXPIRED]
+            await dropped(client)
+
+
+async def test_the_last_words_wait_only_so_long_for_a_client_that_does_not_read(monkeypatch):
+    monkeypatch.setattr(readers, "LAST_WORDS_S", 0.05)
+    words = "w" * (16 << 20)
+    async with serving(WIDE, running=False) as world:
+        before = tasks()
+        async with unread(world, asked(max_tokens=60_000)) as client:
+            await made(world, 1)
+            await turn()
+            world.generations.cut(Refusal(Reason.DRAINING, words))
+            await until(lambda: tasks() <= before)
+            await dropped(client)
+        world.outside.tick()
+
+
+async def dropped(client: socket.socket) -> None:
+    """The connection ends, and what waited to be sent on it never comes."""
+    loop = asyncio.get_running_loop()
+    received = b""
+    while data := await loop.sock_recv(client, 1 << 16):
+        received += data
+    assert not received.endswith(b"0\r\n\r\n")

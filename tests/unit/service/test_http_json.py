@@ -75,6 +75,13 @@ def test_what_is_wrong_with_a_body_is_said(data, sentence):
     assert sentence in refused(data).message
 
 
+def test_a_name_that_is_twice_is_found_among_many():
+    names = [f'"{number:x}": 0' for number in range(70_000)]
+    assert (
+        "'last' twice" in refused(f'{{{", ".join(names)}, "last": 1, "last": 1}}'.encode()).message
+    )
+
+
 def test_a_long_document_is_refused_before_it_is_read():
     with pytest.raises(Refusal) as error:
         document.read(b"[" * (document.MAX_JSON_BYTES + 1))

@@ -222,6 +222,7 @@ async def test_a_stop_waits_for_what_is_under_way_and_takes_nothing_new():
         call = await generating(world)
         stop = asyncio.create_task(world.server.stop(30.0))
         await until(lambda: refuses(world.port))
+        await asyncio.wait({stop}, timeout=0.2)
         assert not stop.done()
         world.generations.cut(RuntimeError("over"))
         logging.disable()

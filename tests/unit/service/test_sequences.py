@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from plain_models import POISON, marked_model
+from rnnserve.engine.backlog import BacklogLimits
 from rnnserve.engine.chunk import Chunk
 from rnnserve.engine.sequences import Name, Request, Sequences
 from rnnserve.engine.table import TableLimits
@@ -141,6 +142,34 @@ def test_a_sequence_ends_though_its_last_step_fails():
     talk.send(7, POISON, end=True)
     talk.engine.run_all()
     assert len(talk.engine.engine.table) == 0
+    assert talk.engine.audit() == []
+
+
+def test_a_start_that_is_refused_leaves_the_sequence_it_would_have_replaced():
+    talk = Talk(backlog=BacklogLimits(max_steps=1))
+    talk.step(7, 1.0, start=True)
+    talk.step(8, 1.0, start=True)
+    talk.send(8, 1.0)
+    assert talk.refusal(7, 9.0, start=True).reason is Reason.OVERLOADED
+    talk.engine.run_all()
+    assert talk.step(7, 2.0) == 3
+    talk.engine.engine.drain()
+    assert talk.refusal(7, 9.0, start=True).reason is Reason.DRAINING
+    assert talk.step(7, 2.0) == 5
+    assert talk.engine.audit() == []
+
+
+def test_a_full_house_lets_an_idle_sequence_start_again_in_its_own_place():
+    talk = Talk(table=TableLimits(max_sessions=1))
+    talk.step(7, 5.0, start=True)
+    anew = talk.send(7, 1.0, start=True)
+    talk.engine.run_all()
+    assert (total(anew), marks(anew)) == (1, [1, 0, 1])
+    talk.send(7, 1.0)
+    refusal = talk.refusal(7, 3.0, start=True)
+    assert refusal.reason is Reason.TOO_MANY_SESSIONS
+    talk.engine.run_all()
+    assert talk.step(7, 1.0) == 3
     assert talk.engine.audit() == []
 
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from plain_models import POISON, doubling_model, memory_model
 from rnnserve.engine.chunk import Chunk
+from rnnserve.engine.loose import LooseSlots
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import Reason, Refusal
-from rnnserve.repository.spec import QueueSpec
+from rnnserve.repository.spec import CarrySpec, QueueSpec
 from synchronous_engine import SynchronousEngine
 
 FLOAT_BYTES = 4
@@ -104,16 +105,68 @@ def test_a_carry_that_grows_is_each_sessions_own_in_any_company(messages):
 
 def test_a_carry_grows_no_further_than_there_is_room_and_loses_nothing():
     engine = SynchronousEngine(memory_model(), table=TableLimits(max_carry_bytes=10 * FLOAT_BYTES))
+    session, neighbour = engine.open(), engine.open()
+    told = [submit(engine, session, *[1.0] * count) for count in (4, 2, 7)]
+    told.append(submit(engine, neighbour, 1.0, 1.0))
+    engine.run_all()
+    assert [float(answer(one)[0, 0]) for one in (*told[:2], told[3])] == [4, 6, 2]
+    assert reason(told[2]) is Reason.NO_CARRY_ROOM
+    assert engine.engine.table.carry_bytes == 10 * FLOAT_BYTES
+    again = submit(engine, session)
+    engine.run_all()
+    assert float(answer(again)[0, 0]) == 6
+    assert engine.reset(session, 3) == [3]
+    again = submit(engine, session, 2.0)
+    engine.run_all()
+    assert float(answer(again)[0, 0]) == 2
+    assert engine.audit() == []
+
+
+def test_however_many_steps_are_under_way_carries_stay_within_their_room():
+    limit = 100 * FLOAT_BYTES
+    engine = SynchronousEngine(memory_model(), table=TableLimits(max_carry_bytes=limit))
+    ids = [engine.open() for _ in range(3)]
+    for _ in range(20):
+        for session in ids:
+            submit(engine, session, *[1.0] * 10)
+    while engine.tick():
+        assert engine.engine.table.carry_bytes <= limit
+    assert engine.audit() == []
+
+
+def test_forks_and_imports_of_what_has_grown_are_all_made_or_none():
+    limit = 40 * FLOAT_BYTES
+    engine = SynchronousEngine(memory_model(), table=TableLimits(max_carry_bytes=limit))
     session = engine.open()
-    submit(engine, session, *[1.0] * 12)
+    submit(engine, session, *[1.0] * 11)
     engine.run_all()
+    ((blob, _),) = engine.export(session)
+    (refused,) = engine.fork(session, 3)
+    assert refused.reason is Reason.NO_CARRY_ROOM
+    assert len(engine.engine.table) == 1
+    ((forks, _),) = engine.fork(session, 2)
+    assert len(forks) == 2
     with pytest.raises(Refusal) as error:
-        submit(engine, session, 1.0)
+        engine.restore(blob)
     assert error.value.reason is Reason.NO_CARRY_ROOM
-    assert engine.reset(session, 1) == [1]
-    told = submit(engine, session, 2.0)
-    engine.run_all()
-    assert float(answer(told)[0, 0]) == 2
+    assert engine.audit() == []
+
+
+def test_text_in_a_carry_weighs_what_it_holds_and_may_have_no_axes():
+    slots = LooseSlots(
+        (CarrySpec("s", "s_next", np.dtype(object), ()),), 2, (np.array("", object),)
+    )
+    lease = slots.take()
+    grown = slots.apart((np.array(["x" * 1000], object),))
+    slots.has_room = lambda more_bytes: more_bytes < 1000
+    assert slots.scatter(slots.gather([lease]), grown) == [0]
+    slots.has_room = lambda more_bytes: True
+    assert slots.scatter(slots.gather([lease]), grown) == []
+    assert slots.grown_bytes == 4000
+    assert slots.read(lease)[0].item() == "x" * 1000
+    assert slots.audit([lease]) == []
+    slots.release(lease)
+    assert slots.grown_bytes == 0
 
 
 def test_a_grown_session_exported_goes_on_where_it_was():

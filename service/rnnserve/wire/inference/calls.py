@@ -19,7 +19,7 @@ from rnnserve.wire.inference.models import Models
 from rnnserve.wire.inference.repository import Repository, State
 from rnnserve.wire.inference.requests import Requests
 from rnnserve.wire.inference.statistics import model_statistics
-from rnnserve.wire.inference.texts import not_loaded, unknown_model, wrong_parameter
+from rnnserve.wire.inference.texts import not_loaded, short, unknown_model, wrong_parameter
 
 UNLOAD_DEPENDENTS = "unload_dependents"
 
@@ -127,7 +127,7 @@ class Inference:
             raise Refusal(
                 Reason.NOT_OFFERED,
                 "a model is loaded as it lies in the repository: the parameters "
-                f"{sorted(request.parameters)[:8]} are not offered",
+                f"{[short(key) for key in sorted(request.parameters)[:4]]} are not offered",
             )
         with _about(request.model_name):
             await self._repository.load(request.model_name)

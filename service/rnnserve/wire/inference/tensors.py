@@ -15,7 +15,7 @@ from rnnserve.repository.spec import CarrySpec, ModelSpec, Shape, TensorSpec, fi
 from rnnserve.triton import grpc_service_pb2 as wire
 from rnnserve.wire.inference.contents import memories
 from rnnserve.wire.inference.datatypes import name_of
-from rnnserve.wire.inference.texts import Words
+from rnnserve.wire.inference.texts import Words, short
 from rnnserve.wire.shapes import can_exist
 from rnnserve.wire.tensors import check_values
 
@@ -75,7 +75,9 @@ def wanted_outputs(spec: ModelSpec, request: wire.ModelInferRequest, words: Word
         for key in output.parameters:
             if key.startswith("shared_memory_") or key == "classification":
                 raise Refusal(
-                    Reason.NOT_OFFERED, f"{key!r} of an output is not offered", parameter=key
+                    Reason.NOT_OFFERED,
+                    f"'{short(key)}' of an output is not offered",
+                    parameter=short(key),
                 )
         wanted[places[output.name]] = None
     return list(wanted) or range(len(spec.outputs))
@@ -182,11 +184,12 @@ def _check_memory(
 
 def _check_text(name: str, memory: bytes, count: int, words: Words) -> None:
     try:
-        elements = strings.unpack(memory)
+        elements = strings.unpack(memory, strings.MAX_ELEMENTS)
     except ValueError:
         raise words.refusal(
             Reason.VALUE_OUT_OF_RANGE,
-            f"input '{name}' is no text: each element needs its length (4 bytes) and UTF-8",
+            f"input '{name}' is no text: each element needs its length (4 bytes) and UTF-8, and "
+            f"there may be {strings.MAX_ELEMENTS} of them",
             input=name,
         ) from None
     if len(elements) != count:
