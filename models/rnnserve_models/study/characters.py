@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -27,8 +28,6 @@ from rnnserve_models.tokenizer import character_tokenizer, encode
 from rnnserve_models.trainer import Trainer
 from rnnserve_models.windows import Tokens
 
-SCORED_CHARACTERS = 50_000
-
 
 @dataclass(frozen=True)
 class Text:
@@ -37,15 +36,19 @@ class Text:
     Attributes:
         vocabulary: how many tokens there are.
         train, validation: (N,) int64.
-        baseline: nats per character by frequency alone.
         description: where the text comes from.
     """
 
     vocabulary: int
     train: Tokens
     validation: Tokens
-    baseline: float
     description: str
+
+    def baseline(self, scored: Tokens) -> float:
+        """Nats per character of a piece of text by the training text's frequencies alone."""
+        # One more of each, so that a character that was never seen is possible too.
+        counts = np.bincount(self.train, minlength=self.vocabulary) + 1
+        return float(-np.log(counts / counts.sum())[scored].mean())
 
 
 @cache
@@ -63,11 +66,7 @@ def text_of(path: Path | None) -> Text:
             "the text is too short to keep some of it for validation: give a longer one"
         )
     vocabulary = tokenizer.get_vocab_size()
-    scored = validation[:SCORED_CHARACTERS]
-    # One more of each, so that a character that was never seen is possible too.
-    counts = np.bincount(train, minlength=vocabulary) + 1
-    nats = -np.log(counts / counts.sum())[scored].mean()
-    return Text(vocabulary, train, validation, float(nats), corpus.description)
+    return Text(vocabulary, train, validation, corpus.description)
 
 
 def options_of(fit: Fit, recipe: Recipe) -> TrainOptions:
@@ -76,7 +75,7 @@ def options_of(fit: Fit, recipe: Recipe) -> TrainOptions:
         cell=VARIANTS[fit.variant].cell,  # type: ignore[arg-type]
         hidden=fit.hidden,
         layers=fit.layers,
-        **fit.own_options,
+        **fit.own_options,  # type: ignore[arg-type]
         embedding=EMBEDDING,
         steps=fit.steps,
         batch=recipe.batch,
@@ -92,17 +91,18 @@ def options_of(fit: Fit, recipe: Recipe) -> TrainOptions:
 def run_text_fit(fit: Fit, recipe: Recipe, corpus: Path | None, on_progress: OnProgress) -> Result:
     """Train as the fit says, on the default text or on the one in `corpus`."""
     text = text_of(None if fit.task == CHARACTERS else corpus)
-    scored = text.validation[:SCORED_CHARACTERS]
-    trainer = Trainer(options_of(fit, recipe), text.vocabulary, text.train, text.validation)
+    scored = text.validation[: recipe.scored_characters]
+    trainer = Trainer(options_of(fit, recipe), text.vocabulary, text.train, scored)
     ended = Ended.BUDGET
-    began_s = time.perf_counter()
+    times_s: list[float] = []
     try:
         while trainer.step < fit.steps:
+            began_s = time.perf_counter()
             trainer.advance()
+            times_s.append(time.perf_counter() - began_s)
             on_progress(trainer.step / fit.steps)
     except TrainingError:
         ended = Ended.DIVERGED
-    seconds = time.perf_counter() - began_s
     loss = math.inf
     if ended is not Ended.DIVERGED:
         loss = evaluation.streamed(trainer.model, scored).nats_per_character
@@ -110,11 +110,12 @@ def run_text_fit(fit: Fit, recipe: Recipe, corpus: Path | None, on_progress: OnP
         fit=fit,
         parameters=count(trainer.model),
         steps_done=trainer.step,
-        seconds=seconds,
-        inputs_per_s=trainer.characters / max(seconds, 1e-9),
+        seconds=math.fsum(times_s),
+        # The median, because now and then an update also estimates the validation loss.
+        inputs_per_s=recipe.batch * fit.length / median(times_s) if times_s else 0.0,
         ended=ended,
         loss=loss,
-        baseline=text.baseline,
+        baseline=text.baseline(scored),
         solved_below=0.0,
         success=math.nan,
         curve=_curve(trainer),

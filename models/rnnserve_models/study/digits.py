@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rnnserve_models.study.tasks import HELD_OUT_SEED, Batch
 
 PIXELS, CLASSES, WHITE = 64, 10, 16
-HELD_OUT_SHARE = 0.2
+HELD_OUT_SHARE, HELD_OUT_ROWS = 0.2, 64
 
 
 class SequentialDigits:
@@ -45,8 +45,9 @@ class SequentialDigits:
         return self._batch(self._held_out + picked)
 
     def held_out(self) -> Iterator[Batch]:
-        for places in torch.arange(self._held_out).split(64):
-            yield self._batch(places)
+        for first in range(0, self._held_out, HELD_OUT_ROWS):
+            last = min(first + HELD_OUT_ROWS, self._held_out)
+            yield self._batch(torch.arange(first, last))
 
     def _batch(self, places: Tensor) -> Batch:
         x = self._images[places][:, self._order, None]  # (B, T, 1)
@@ -75,7 +76,7 @@ class PermutedDigits(SequentialDigits):
 @cache
 def _shuffled() -> tuple[Tensor, Tensor]:
     """Images (N, T) from 0 to 1 and digits (N,), in an order that is always the same."""
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
     found = load_digits()
     order = np.random.default_rng(HELD_OUT_SEED).permutation(len(found.target))

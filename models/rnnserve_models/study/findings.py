@@ -137,11 +137,6 @@ class Findings:
         found = (self.cost(variant.name) for variant in ARCHITECTURES)
         return [cost for cost in found if cost is not None]
 
-    @property
-    def missing(self) -> int:
-        """Fits of the plan that are not done."""
-        return len(self.plan.fits) - len(self.results)
-
 
 def title(name: str) -> str:
     """A variant's, for people."""

@@ -66,6 +66,8 @@ class Recipe:
     evaluations: int = 20
     solved_margin: float = 0.1
     """A fit ends when its held-out loss is below this part of what counts as solved."""
+    scored_characters: int = 50_000
+    """Of the validation text, its first so many are scored."""
 
     def warmth(self, step: int, steps: int) -> float:
         """The share of the learning rate at an update, counted from 0."""

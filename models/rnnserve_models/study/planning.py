@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rnnserve_models import evaluation
-from rnnserve_models.study.characters import SCORED_CHARACTERS, options_of, text_of
+from rnnserve_models.study.characters import options_of, text_of
 from rnnserve_models.study.errors import StudyError
 from rnnserve_models.study.fit import CHARACTERS, FILE, Fit, Recipe
 from rnnserve_models.study.fitting import CHECK_BATCHES, Fitting, OnProgress, held_out_score
@@ -34,9 +34,7 @@ def size_of(quick: bool) -> Size:
     return QUICK if quick else FULL
 
 
-def make_plan(
-    options: StudyOptions, recipe: Recipe, workers: Workers, check: Callable[[], None]
-) -> Plan:
+def make_plan(options: StudyOptions, workers: Workers, check: Callable[[], None]) -> Plan:
     """Measure how long updates take here, and decide what is to be done.
 
     `check` is called now and then, and may raise to stop.
@@ -50,13 +48,13 @@ def make_plan(
         texts[FILE] = text_of(options.corpus)
     vocabularies = {name: text.vocabulary for name, text in texts.items()}
     fits = tuple(all_fits(size, options.seeds_each, vocabularies))
-    speeds = _speeds(fits, recipe, options.corpus, workers, check)
+    speeds = _speeds(fits, size.recipe, options.corpus, workers, check)
     fits, expected_s, scale = budgeted(fits, speeds, options.fits_s * options.workers)
     return Plan(
         fits=fits,
         expected_s=expected_s,
         scale=scale,
-        recipe=recipe,
+        recipe=size.recipe,
         quick=options.quick,
         seeds=options.seeds_each,
         gradient_length=size.gradient_length,
@@ -126,13 +124,13 @@ def measure_speed(fit: Fit, recipe: Recipe, corpus: Path | None, _: OnProgress) 
 
 def _text_speed(fit: Fit, recipe: Recipe, corpus: Path | None) -> Speed:
     text = text_of(corpus)
-    trainer = Trainer(options_of(fit, recipe), text.vocabulary, text.train, text.validation)
+    scored = text.validation[: recipe.scored_characters]
+    trainer = Trainer(options_of(fit, recipe), text.vocabulary, text.train, scored)
     step_s = _timed(trainer.advance, TIMED_STEPS)
-    estimate_s = _timed(lambda: evaluation.estimated(trainer.model, text.validation), 1)
-    few = text.validation[:SCORED_FOR_TIME]
-    score_s = _timed(lambda: evaluation.streamed(trainer.model, few), 1)
-    scored = min(SCORED_CHARACTERS, len(text.validation))
-    return Speed(step_s, VALIDATIONS * estimate_s + score_s * scored / len(few))
+    estimate_s = _timed(lambda: evaluation.estimated(trainer.model, scored), 1)
+    few = scored[:SCORED_FOR_TIME]
+    score_s = _timed(lambda: evaluation.streamed(trainer.model, few), 1) * len(scored) / len(few)
+    return Speed(step_s, START_S + VALIDATIONS * estimate_s + score_s)
 
 
 def _timed(act: Callable[[], object], times: int) -> float:

@@ -14,12 +14,13 @@ from rich.table import Column
 from rnnserve_models.progress import say
 
 LINE_S = 30.0
+EARLY = 0.02
 REMEMBERED_S = 300.0
 """How long the past is that the time left follows from: fits of very different kinds take turns."""
 
 
 class StudyProgress:
-    """All of a study as one bar, in seconds of work as the plan expects them.
+    """All of a study as one bar, in seconds as the plan expects them.
 
     Args:
         expected_s: of everything that is to be done, by name.
@@ -70,11 +71,11 @@ class StudyProgress:
         self._under_way_s[name] = share * self._expected_s[name]
         self._show(name)
 
-    def finished(self, name: str, is_fit: bool = True) -> None:
+    def finished(self, name: str) -> None:
         """Show that it is done; it counts in full, however early it ended."""
         self._under_way_s.pop(name, None)
         self._done_s += self._expected_s[name]
-        self._done += is_fit
+        self._done = min(self._done + 1, self._fits)
         self._show(name)
 
     @property
@@ -92,5 +93,7 @@ class StudyProgress:
         now_s = time.monotonic()
         if now_s - self._spoken_s >= self._line_s:
             self._spoken_s = now_s
-            left_s = (now_s - self._began_s) * (1 / max(self.share, 1e-3) - 1)
-            say(self._console, f"{self.share:4.0%}  about {left_s / 60:.0f} min left  {sentence}")
+            left_s = (now_s - self._began_s) * (1 / max(self.share, 1e-9) - 1)
+            # The first minutes say nothing yet.
+            left = f"about {left_s / 60:.0f} min left" if self.share > EARLY else "begun"
+            say(self._console, f"{self.share:4.0%}  {left}  {sentence}")

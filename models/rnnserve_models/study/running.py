@@ -13,7 +13,7 @@ from rnnserve_models.interruption import Interrupted, Interruption
 from rnnserve_models.language_model import LanguageModel
 from rnnserve_models.progress import say
 from rnnserve_models.study.characters import run_text_fit, text_of
-from rnnserve_models.study.fit import CHARACTERS, Fit, Recipe, Result
+from rnnserve_models.study.fit import CHARACTERS, Fit, Result
 from rnnserve_models.study.fitting import OnProgress, run_fit
 from rnnserve_models.study.folder import StudyFolder
 from rnnserve_models.study.options import StudyOptions
@@ -51,8 +51,7 @@ def run_study(path: Path, options: StudyOptions, measure: MeasureServing, consol
     with folder.held(), Interruption() as interruption:
         try:
             study = _begin(folder, options, console, interruption.check)
-            _fit(study, options.workers)
-            _serve(study, measure)
+            _work(study, options.workers, measure)
             write_report(folder, study.plan)
         except Interrupted:
             plan = folder.plan()
@@ -69,7 +68,7 @@ def _begin(
     if plan is None:
         say(console, "measuring how long updates take here")
         with Workers(options.workers) as workers:
-            plan = make_plan(options, Recipe(), workers, check)
+            plan = make_plan(options, workers, check)
         folder.save_plan(plan)
     else:
         agree(plan, options, folder.path)
@@ -106,16 +105,24 @@ def _serving_s(study: Study) -> float:
     return 0.0 if study.folder.serving() is not None else size_of(study.plan.quick).serving_s
 
 
-def _fit(study: Study, workers: int) -> None:
-    plan = study.plan
-    done = study.folder.results(plan)
+def _work(study: Study, workers: int, measure: MeasureServing) -> None:
+    """Fit what is left, then measure serving if that is left too; one bar for both."""
+    plan, done = study.plan, study.folder.results(study.plan)
     left = [fit for fit in plan.fits if fit.name not in done]
-    if not left:
-        return
-    jobs = [Job(fit.name, fitted, (fit, plan, study.corpus)) for fit in left]
-    expected_s = {fit.name: plan.expected_s[fit.name] for fit in left}
-    progress = StudyProgress(study.console, expected_s, len(plan.fits), len(done))
-    with progress, Workers(min(workers, len(left))) as crew:
+    expected_s = {fit.name: plan.expected_s[fit.name] / workers for fit in left}
+    if serving_s := _serving_s(study):
+        expected_s[SERVING] = serving_s
+    with StudyProgress(study.console, expected_s, len(plan.fits), len(done)) as progress:
+        if left:
+            _fit(study, left, workers, progress)
+        # Nothing else of ours runs any more: the workers are gone.
+        if serving_s:
+            _serve(study, measure, progress)
+
+
+def _fit(study: Study, left: Sequence[Fit], workers: int, progress: StudyProgress) -> None:
+    jobs = [Job(fit.name, fitted, (fit, study.plan, study.corpus)) for fit in left]
+    with Workers(min(workers, len(left))) as crew:
         for event in crew.run(jobs):
             match event:
                 case Progress(job, share):
@@ -136,22 +143,17 @@ def fitted(fit: Fit, plan: Plan, corpus: Path | None, on_progress: OnProgress) -
     return run_fit(fit, plan.recipe, probe, on_progress)
 
 
-def _serve(study: Study, measure: MeasureServing) -> None:
-    """Nothing else of ours may run meanwhile: the workers are gone by now."""
-    if study.folder.serving() is not None:
-        return
+def _serve(study: Study, measure: MeasureServing, progress: StudyProgress) -> None:
     size = size_of(study.plan.quick)
     terms = ServingTerms(seconds=size.serving_s, histories=size.histories)
-    expected_s = {SERVING: size.serving_s}
-    fits = len(study.plan.fits)
-    with StudyProgress(study.console, expected_s, fits, fits) as progress:
 
-        def on_measured(share: float) -> None:
-            study.check()
-            progress.at(SERVING, share)
+    def on_measured(share: float) -> None:
+        study.check()
+        progress.at(SERVING, share)
 
-        costs = measure(models_to_serve(study.plan, size.windows), terms, on_measured)
+    costs = measure(models_to_serve(study.plan, size.windows), terms, on_measured)
     study.folder.save_serving(costs)
+    progress.finished(SERVING)
 
 
 def models_to_serve(plan: Plan, windows: Sequence[int]) -> dict[str, LanguageModel]:

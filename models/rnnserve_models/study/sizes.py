@@ -14,7 +14,7 @@ from types import MappingProxyType
 from rnnserve_models.cell_options import KERNEL
 from rnnserve_models.language_model import LanguageModel, ModelShape
 from rnnserve_models.parameters import hidden_for
-from rnnserve_models.study.fit import CHARACTERS, Fit
+from rnnserve_models.study.fit import CHARACTERS, Fit, Recipe
 from rnnserve_models.study.network import Network
 from rnnserve_models.study.tasks import tasks
 from rnnserve_models.study.variants import (
@@ -54,6 +54,7 @@ class Size:
     """How large a study is.
 
     Attributes:
+        recipe: how everything is trained.
         tasks: by name; a text of one's own is of the size of CHARACTERS.
         gradient_length: the T of the adding problem at which gradients and clipping are looked at.
         serving_s: the time to measure the cost of serving in.
@@ -61,6 +62,7 @@ class Size:
         histories: the numbers of steps taken before a step whose cost is measured.
     """
 
+    recipe: Recipe
     tasks: Mapping[str, TaskSize]
     gradient_length: int
     serving_s: float
@@ -69,6 +71,7 @@ class Size:
 
 
 FULL = Size(
+    Recipe(),
     MappingProxyType(
         {
             "adding": TaskSize((25, 50, 100, 200), 16_000, 1_000),
@@ -84,6 +87,7 @@ FULL = Size(
     histories=(1, 4, 16, 64, 256, 1024),
 )
 QUICK = Size(
+    Recipe(evaluations=4, scored_characters=2_000),
     MappingProxyType(
         {
             "adding": TaskSize((5, 10), 1_000, 40),

@@ -98,8 +98,7 @@ class Workers:
             ready = wait(list(busy), WAKE_S)
             if not ready:
                 yield None
-            for pipe in ready:
-                assert isinstance(pipe, Connection)
+            for pipe in [pipe for pipe in busy if pipe in ready]:
                 event = _received(pipe, busy[pipe])
                 if isinstance(event, Done):
                     del busy[pipe]

@@ -5,7 +5,14 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rnnserve_models.study.figures.style import finish, legend, lengths_along_x, line_of, panels
+from rnnserve_models.study.figures.style import (
+    finish,
+    legend,
+    lengths_along_x,
+    line_of,
+    log_y,
+    panels,
+)
 from rnnserve_models.study.findings import Findings
 from rnnserve_models.study.report.cost import windows
 
@@ -37,6 +44,6 @@ def figure(findings: Findings) -> Figure | None:
 
 
 def _axes(axes: Axes, ticks: list[int], heading: str, x: str, y: str) -> None:
-    axes.set_yscale("log")
+    log_y(axes)
     lengths_along_x(axes, ticks)
     finish(axes, heading, x, y)

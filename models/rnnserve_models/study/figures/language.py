@@ -25,8 +25,7 @@ def figure(findings: Findings) -> Figure | None:
         characters = findings.plan.recipe.batch * length
         look = line_of(name) | {"markersize": 4}
         found[0].plot([step * characters / 1e6 for step in steps], bits, **look)
-        seconds = result.seconds / max(result.steps_done, 1)
-        found[1].plot([step * seconds for step in steps], bits, **look)
+        found[1].plot([step * characters / result.inputs_per_s for step in steps], bits, **look)
     for axes in found:
         axes.axhline(
             findings.baseline(CHARACTERS, length) / math.log(2),
@@ -34,6 +33,6 @@ def figure(findings: Findings) -> Figure | None:
             **BASELINE,
         )
     finish(found[0], "By what was learnt", "characters (millions)", "bits per character (estimate)")
-    finish(found[1], "By time", "seconds of training, one core", "bits per character (estimate)")
+    finish(found[1], "By time", "seconds of updates, one core", "bits per character (estimate)")
     legend(drawn, found)
     return drawn

@@ -11,13 +11,14 @@ from rnnserve_models.study.figures.style import (
     legend,
     lengths_along_x,
     line_of,
+    log_y,
     panels,
 )
 from rnnserve_models.study.findings import Findings
 
 TITLES = {
-    "adding": ("The adding problem", "mean squared error", "always 1: 1/6"),
-    "copy": ("Copy memory", "nats a step", "guessing: 10 ln 8 / (T + 20)"),
+    "adding": ("The adding problem (dotted: always answering 1)", "mean squared error"),
+    "copy": ("Copy memory (dotted: guessing the symbols)", "nats a step"),
 }
 
 
@@ -34,11 +35,13 @@ def figure(findings: Findings) -> Figure | None:
 
 
 def _panel(findings: Findings, task: str, axes: Axes) -> None:
-    heading, unit, trivial = TITLES[task]
+    heading, unit = TITLES[task]
     lengths = findings.lengths(task)
-    axes.set_yscale("log")
     axes.plot(
-        lengths, [findings.baseline(task, T) for T in lengths], label=f"{trivial}", **BASELINE
+        lengths,
+        [findings.baseline(task, T) for T in lengths],
+        label="trivial answer:\n1/6; 10 ln 8 / (T + 20)",
+        **BASELINE,
     )
     axes.plot(
         lengths,
@@ -63,5 +66,6 @@ def _panel(findings: Findings, task: str, axes: Axes) -> None:
                 s=10,
                 alpha=0.5,
             )
+    log_y(axes)
     lengths_along_x(axes, lengths)
     finish(axes, heading, "length T (steps)", f"held-out loss ({unit})")

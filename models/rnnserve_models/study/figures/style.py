@@ -13,10 +13,12 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rnnserve_models.study.findings import title
 
 DPI = 110
+FEW_DECADES = 3e3
 BASELINE: dict[str, Any] = {"color": "#555555", "linestyle": (0, (1, 1.5)), "linewidth": 1.5}
 
 
@@ -72,6 +74,16 @@ def finish(axes: Axes, heading: str, x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
+
+
+def log_y(axes: Axes) -> None:
+    """A logarithmic axis; plain numbers at 1, 2 and 5 where powers of ten alone are too few."""
+    axes.set_yscale("log")
+    least, most = axes.get_ylim()
+    if most / least < FEW_DECADES:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def lengths_along_x(axes: Axes, lengths: Iterable[int]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from rnnserve_models.cell_options import KERNEL
 from rnnserve_models.study.digits import PIXELS
 from rnnserve_models.study.findings import Findings, title
 from rnnserve_models.study.fit import CHARACTERS
 from rnnserve_models.study.report import cost, language
 from rnnserve_models.study.report.markdown import Table, listed, number, percent
-from rnnserve_models.study.variants import ARCHITECTURES
+from rnnserve_models.study.variants import ARCHITECTURES, VARIANTS
 
 AS_GOOD = 0.03
 """What is within 3 % of the best of a kind counts as good as it."""
@@ -22,6 +24,7 @@ class Need:
 
     Attributes:
         words: what is wanted.
+        short: the same as the head of a column.
         values: by variant.
         show: a value with its unit.
         most: whether more is better.
@@ -29,6 +32,7 @@ class Need:
     """
 
     words: str
+    short: str
     values: Mapping[str, float]
     show: Callable[[float], str]
     most: bool = False
@@ -41,8 +45,11 @@ class Need:
         best = (max if self.most else min)(self.values.values())
         if self.none_below is not None and best <= self.none_below:
             return []
-        slack = AS_GOOD * abs(best)
-        return [name for name, value in self.values.items() if abs(value - best) <= slack]
+        return [
+            name
+            for name, value in self.values.items()
+            if value == best or abs(value - best) <= AS_GOOD * abs(best)
+        ]
 
     def row(self) -> tuple[str, str, str]:
         """The need, who meets it best, everybody's numbers from the best to the worst."""
@@ -64,6 +71,7 @@ def _learning(findings: Findings) -> Iterator[Need]:
 
     yield Need(
         "to add up what was marked long ago",
+        "adding",
         {name: findings.reach("adding", name) for name in among("adding")},
         lambda reach: f"T = {reach:.0f}" if reach else "none",
         most=True,
@@ -71,6 +79,7 @@ def _learning(findings: Findings) -> Iterator[Need]:
     )
     yield Need(
         "to repeat exactly what came long ago",
+        "copy",
         {name: findings.reach("copy", name) for name in among("copy")},
         lambda reach: f"T = {reach:.0f}" if reach else "none",
         most=True,
@@ -80,21 +89,43 @@ def _learning(findings: Findings) -> Iterator[Need]:
         shares = {name: findings.success(task, PIXELS, name) for name in among(task)}
         yield Need(
             f"to classify a sequence read {words}",
+            f"digits {words}",
             {name: share.middle for name, share in shares.items() if share is not None},
             percent,
             most=True,
         )
     yield Need(
         "to predict text at equal size and updates",
+        "bits per character",
         {name: bits.middle for name, bits in language.ranked(findings, CHARACTERS)},
         lambda bits: f"{bits:.3f} bits",
     )
     yield Need(
+        "to look back beyond any fixed number of steps",
+        "reach, steps",
+        {name: farthest(findings, name) for name in among(CHARACTERS)},
+        lambda steps: "no limit" if math.isinf(steps) else f"{steps:,.0f} steps",
+        most=True,
+    )
+    yield Need(
         "to train quickly (characters/s, one core)",
+        "characters/s trained",
         {name: language.trained_per_s(findings, CHARACTERS, name) for name in among(CHARACTERS)},
         number,
         most=True,
     )
+
+
+def farthest(findings: Findings, name: str) -> float:
+    """The steps that a prediction of text can depend on: those of the cells' own docstrings."""
+    fit = next(f for f in findings.plan.fits if (f.task, f.variant) == (CHARACTERS, name))
+    match VARIANTS[name].cell:
+        case "tcn":
+            return 1 + 2 * (KERNEL - 1) * ((1 << fit.layers) - 1)
+        case "attention":
+            return 1 + fit.layers * (fit.own_options["attention_window"] - 1)
+        case _:
+            return math.inf
 
 
 def _serving(findings: Findings) -> Iterator[Need]:
@@ -104,21 +135,25 @@ def _serving(findings: Findings) -> Iterator[Need]:
     most = max(costs[0].step_us)
     yield Need(
         "the quickest answer for one alone",
+        "us a token, batch 1",
         {one.name: one.token_us(1) for one in costs},
         lambda us: f"{number(us)} us",
     )
     yield Need(
         f"the cheapest token where {most} step together",
+        f"us a token, batch {most}",
         {one.name: one.token_us(most) for one in costs},
         lambda us: f"{number(us)} us",
     )
     yield Need(
         "to keep the most sessions in memory",
+        "carry, bytes",
         {one.name: one.carry_bytes for one in costs},
         lambda size: f"{size:,.0f} bytes",
     )
     yield Need(
         "a token that costs no more late than early",
+        "late / early",
         {one.name: cost.growth(one) for one in costs},
         lambda ratio: f"{ratio:.2f} times",
     )
@@ -129,6 +164,7 @@ def table(findings: Findings) -> Table:
     return Table(
         ("what matters", "best, or within 3 % of it", "numbers"),
         tuple(need.row() for need in needs(findings)),
+        is_prose=True,
     )
 
 
@@ -146,7 +182,7 @@ def summary(findings: Findings) -> Table:
         for variant in ARCHITECTURES
         if any(variant.name in need.values for need in found)
     ]
-    return Table(("", *(need.words for need in found)), tuple(rows))
+    return Table(("", *(need.short for need in found)), tuple(rows))
 
 
 def sentences(findings: Findings) -> list[str]:

@@ -55,7 +55,7 @@ def sentences(findings: Findings) -> list[str]:
 
 def _vanishing(findings: Findings) -> str:
     parts = []
-    for when, words in (("before", "before training"), ("after", "after it")):
+    for when, words in (("before", "before training"), ("after", "after training it")):
         changes = {
             name: ratio
             for name in FOR_GRADIENTS
@@ -67,7 +67,7 @@ def _vanishing(findings: Findings) -> str:
         return ""
     longest = findings.plan.gradient_length - 1
     return (
-        f"From lag 1 to lag {longest} of the adding problem the norm of dL/dh, "
+        f"From lag 1 to lag {longest} of the adding problem the norm of dL/dh "
         f"{'; '.join(parts)} (held: within a factor of {HELD:.0f})."
     )
 

@@ -11,14 +11,20 @@ from rnnserve_models.study.findings import Spread
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; the first column names, the others are numbers."""
+    """Cells as text.  The first column names; the others are numbers, unless it is prose."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    is_prose: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it but names."""
+        return not any(cell for row in self.rows for cell in row[1:])
 
     def markdown(self) -> str:
         """As a page shows it."""
-        rule = ("---", *("---:" for _ in self.head[1:]))
+        rule = ("---", *("---" if self.is_prose else "---:" for _ in self.head[1:]))
         return "\n".join(f"| {' | '.join(cells)} |" for cells in (self.head, rule, *self.rows))
 
 
@@ -33,14 +39,14 @@ def number(value: float) -> str:
     """Three digits that count, without an exponent where that is short."""
     if not math.isfinite(value):
         return "-"
-    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e6):
+    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e8):
         return f"{value:.1e}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def percent(share: float) -> str:
     """Of a share from 0 to 1."""
-    return f"{share:.1%}".replace("%", " %") if math.isfinite(share) else "-"
+    return f"{100 * share:.1f} %" if math.isfinite(share) else "-"
 
 
 def spread(found: Spread | None) -> str:

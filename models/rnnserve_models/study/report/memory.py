@@ -27,11 +27,13 @@ def _reaches(findings: Findings, task: str) -> str:
     by_reach: dict[int, list[str]] = {}
     for name in findings.variants(task):
         by_reach.setdefault(findings.reach(task, name), []).append(title(name))
-    return ", ".join(
-        f"up to T = {reach} by {listed(by_reach[reach])}"
-        if reach
-        else f"not even at T = {findings.lengths(task)[0]} by {listed(by_reach[reach])}"
-        for reach in sorted(by_reach, reverse=True)
+    return listed(
+        [
+            f"up to T = {reach} by {listed(by_reach[reach])}"
+            if reach
+            else f"at no length by {listed(by_reach[reach])}"
+            for reach in sorted(by_reach, reverse=True)
+        ]
     )
 
 
@@ -47,7 +49,7 @@ def _left_behind(findings: Findings, task: str) -> str:
     if not ends:
         return ""
     baseline = number(findings.baseline(task, longest))
-    return f"; at T = {longest} {listed(ends)} ended where {TRIVIAL[task]} gives {baseline}"
+    return f"; at T = {longest}, where {TRIVIAL[task]} gives {baseline}, it left {listed(ends)}"
 
 
 def loss_table(findings: Findings, task: str) -> Table:

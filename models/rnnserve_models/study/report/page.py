@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rnnserve_models.study.findings import Findings
-from rnnserve_models.study.fit import CHARACTERS, FILE, Ended
+from rnnserve_models.study.fit import CHARACTERS, FILE
 from rnnserve_models.study.report import (
     choice,
     cost,
@@ -14,9 +14,10 @@ from rnnserve_models.study.report import (
     images,
     language,
     memory,
+    method,
     published,
 )
-from rnnserve_models.study.report.markdown import Table, number
+from rnnserve_models.study.report.markdown import Table
 
 TITLE = "# Recurrent networks beside other architectures"
 
@@ -25,7 +26,7 @@ def page(findings: Findings, figures: Mapping[str, str]) -> str:
     """The whole report; `figures` are the files' names by question."""
     parts = [
         TITLE,
-        *_setting(findings),
+        *method.setting(findings),
         *_memory(findings, figures),
         *_flow(findings, figures),
         *_cost(findings, figures),
@@ -33,28 +34,9 @@ def page(findings: Findings, figures: Mapping[str, str]) -> str:
         *_language(findings, figures),
         *_published(findings),
         *_expected(findings),
-        *_method(findings),
+        *method.parts(findings),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _setting(findings: Findings) -> list[str]:
-    plan = findings.plan
-    lines = [f"    {plan.command}", ""]
-    lines.append(f"- {', '.join(f'{name}: {value}' for name, value in plan.machine.items())}")
-    lines.append(f"- {', '.join(f'{name} {value}' for name, value in plan.versions.items())}")
-    lines.append(
-        f"- {len(findings.results)} of {len(plan.fits)} fits, {plan.seeds} seeds of each kind,"
-        f" {plan.workers} at a time with one thread each; budgets {plan.scale:.0%} of the full ones"
-    )
-    parts = ["\n".join(lines)]
-    if plan.quick:
-        parts.append(
-            "**This is a run of the tiny sizes: it shows that everything works, no more.**"
-        )
-    if findings.missing:
-        parts.append(f"**{findings.missing} fits are not done yet: what follows leaves them out.**")
-    return parts
 
 
 def _section(
@@ -66,7 +48,8 @@ def _section(
     if figure:
         parts.append(f"![{heading}]({figure})")
     for caption, table in tables:
-        parts += [caption, table.markdown()]
+        if not table.is_empty:
+            parts += [caption, table.markdown()]
     return parts
 
 
@@ -148,8 +131,7 @@ def _choice(findings: Findings) -> list[str]:
         None,
         ("", choice.table(findings)),
         (
-            "What no measurement decides: TCN and attention forget for certain whatever is further"
-            " back than they reach, recurrent networks forget gradually, or never.",
+            "The same by architecture:",
             choice.summary(findings),
         ),
     )
@@ -185,42 +167,3 @@ def _published(findings: Findings) -> list[str]:
 def _expected(findings: Findings) -> list[str]:
     found = expected.sentences(findings)
     return ["## What was expected", "\n".join(f"- {one}" for one in found)] if found else []
-
-
-def _method(findings: Findings) -> list[str]:
-    recipe, results = findings.plan.recipe, findings.results
-    ends = {reason: sum(result.ended is reason for result in results) for reason in Ended}
-    rows = []
-    for task, length in sorted({(fit.task, fit.length) for fit in findings.plan.fits}):
-        fits = [f for f in findings.plan.fits if (f.task, f.length) == (task, length)]
-        found = [r for r in results if (r.fit.task, r.fit.length) == (task, length)]
-        if not found:
-            continue
-        sizes = sorted(result.parameters for result in found)
-        rows.append(
-            (
-                f"{task}, T = {length}",
-                f"{len(found)} of {len(fits)}",
-                f"{max(fit.steps for fit in fits):,}",
-                f"{sizes[0]:,} to {sizes[-1]:,}",
-                number(sum(result.seconds for result in found) / 60),
-            )
-        )
-    head = ("", "fits", "updates at most", "parameters", "minutes of training")
-    return [
-        "## How it was done",
-        f"Every fit: Adam, batches of {recipe.batch}, a learning rate that rises over"
-        f" {recipe.warmup_steps} updates to {recipe.learning_rate:g}, stays, and falls over the"
-        f" last third to {recipe.last_rate:.0%} of that, gradients clipped to a norm of 1 unless"
-        " the name says otherwise; the same examples in the same order for all architectures of a"
-        " seed; width so chosen that the parameters come out equal. TCN and attention reach over a"
-        f" whole sequence. A fit ends early when its held-out loss is below"
-        f" {recipe.solved_margin:.0%} of what counts as solved ({ends[Ended.SOLVED]} fits), or when"
-        f" after {recipe.decay_from:.0%} of its updates it has never been"
-        f" {1 - recipe.left_below:.0%} better than the trivial answer ({ends[Ended.STUCK]});"
-        f" {ends[Ended.BUDGET]} used all their updates, {ends[Ended.DIVERGED]} diverged. Language"
-        " models are trained by the project's trainer (cosine decay, float32) and scored with the"
-        " carry streamed over the beginning of the validation text. The raw results are in"
-        " results.csv, curves.csv, gradients.csv and serving.csv.",
-        Table(head, tuple(rows)).markdown(),
-    ]
