@@ -5,71 +5,61 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnserve.repository.spec import ModelSpec
-from rnnserve_export.parity import Arrays
+from rnnserve_export.feed import Feed, Reached, zero_carry
+from rnnserve_export.parity import Arrays, row_count, step_count
 
 BATCHES = (1, 2, 7)
 LENGTHS = (1, 2, 33)
 LARGEST_BATCH = 256
-TEXT_STEPS = 240
+EXAMPLE_STEPS = 240
 CHAIN_STEPS = 2000
 CHUNK_LENGTHS = (1, 1, 2, 3, 7, 16, 33, 64)
+COMPANIES = (2, 5)
+COMPANY_STEPS = 12
 
 
 @dataclass(frozen=True)
 class Case:
-    """One question: a carry, tokens (B, T), and the lengths in which the graph gets them."""
+    """One question: a carry, inputs (B, T, ...), and the lengths in which the graph gets them."""
 
     carry: Arrays
-    tokens: np.ndarray
+    inputs: Arrays
     chunks: tuple[int, ...]
+    is_company: bool = False
+    """Whether torch is asked for every row alone."""
 
     @property
     def steps(self) -> int:
-        return int(self.tokens.shape[1])
+        return step_count(self.inputs)
 
     def __str__(self) -> str:
-        return f"{len(self.tokens)} rows, {self.steps} steps, {len(self.chunks)} chunks"
+        return f"{row_count(self.inputs)} rows, {self.steps} steps, {len(self.chunks)} chunks"
 
 
-def cases(spec: ModelSpec, text: np.ndarray, seed: int = 0) -> dict[str, list[Case]]:
-    """Every check's name and its cases, the same for the same seed.
-
-    `text` (K,) are tokens as the model will meet them; it is repeated where it is too short.
-    """
+def cases(feed: Feed, reached: Reached, seed: int = 0) -> dict[str, list[Case]]:
+    """Every check's name and its cases, the same for the same seed."""
     rng = np.random.default_rng(seed)
-    V = spec.inputs[0].high
-
-    def tokens(B: int, T: int) -> np.ndarray:
-        return rng.integers(0, V, (B, T), dtype=np.int64)
-
+    spec = feed.spec
     sizes = [(B, T) for B in BATCHES for T in LENGTHS]
     sizes.append((min(spec.max_batch, LARGEST_BATCH), 1))
-    words = np.resize(text.astype(np.int64), (1, CHAIN_STEPS))
+    example, chain = feed.as_met(1, EXAMPLE_STEPS), feed.as_met(1, CHAIN_STEPS)
     return {
-        "zero carry": [Case(zero_carry(spec, B), tokens(B, T), (T,)) for B, T in sizes],
-        "random carry": [Case(random_carry(spec, B, rng), tokens(B, T), (T,)) for B, T in sizes],
-        "one text, any chunks": [
-            Case(zero_carry(spec, 1), words[:, :TEXT_STEPS], chunks)
-            for chunks in _chunkings(TEXT_STEPS, rng)
+        "zero carry": [Case(zero_carry(spec, B), feed.draw(B, T, rng), (T,)) for B, T in sizes],
+        "random carry": [Case(reached.draw(B, rng), feed.draw(B, T, rng), (T,)) for B, T in sizes],
+        "any company": [
+            Case(reached.draw(B, rng), feed.draw(B, COMPANY_STEPS, rng), (5, 7), is_company=True)
+            for B in COMPANIES
+        ],
+        "the example, any chunks": [
+            Case(zero_carry(spec, 1), example, chunks) for chunks in _chunkings(EXAMPLE_STEPS, rng)
         ],
         f"chain of {CHAIN_STEPS} single steps": [
-            Case(zero_carry(spec, 1), words, (1,) * CHAIN_STEPS)
+            Case(zero_carry(spec, 1), chain, (1,) * CHAIN_STEPS)
         ],
         f"chain of {CHAIN_STEPS} steps, mixed chunks": [
-            Case(random_carry(spec, 2, rng), tokens(2, CHAIN_STEPS), _mixed(CHAIN_STEPS, rng))
+            Case(reached.draw(2, rng), feed.draw(2, CHAIN_STEPS, rng), _mixed(CHAIN_STEPS, rng))
         ],
     }
-
-
-def zero_carry(spec: ModelSpec, B: int) -> Arrays:
-    """The carry before the first step."""
-    return {e.input_name: np.zeros((B, *e.shape), e.dtype) for e in spec.carry}
-
-
-def random_carry(spec: ModelSpec, B: int, rng: np.random.Generator) -> Arrays:
-    """A carry within the range of tanh, where h lives and c mostly is."""
-    return {e.input_name: rng.uniform(-1, 1, (B, *e.shape)).astype(e.dtype) for e in spec.carry}
 
 
 def _chunkings(T: int, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:

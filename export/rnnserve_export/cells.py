@@ -1,8 +1,8 @@
 """The recurrent part of the graph, cell by cell: time-major x (T, N, F) to y (T, N, H).
 
 A builder finds the carry in the graph under its names (`h0`, `c0`, ... each (N, H)) and leaves the
-next carry under `h0_next`, ... . A cell of another kind is a function here and a line in
-`CELL_GRAPHS`.
+next carry under `h0_next`, ... . A cell that has no builder here is drawn by torch's exporter
+(`tracing.py`); these are written by hand because what torch draws of them is slower or wrong.
 
 Sources: operators LSTM-14, GRU-14 and Scan-16 of the ONNX specification; the packing of
 `torch.nn.LSTM`, `GRU` and `RNN`. onnxruntime's kernels take no `layout=1`, and a `sequence_lens` of
@@ -10,14 +10,14 @@ zero clears the carry, so neither is used. Why the plain RNN is a Scan and not t
 measured in `export/EXPERIMENTS.md`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from rnnserve_export.draft import Draft
-from rnnserve_export.errors import NoGraphForCell
+from rnnserve_export.interface import next_name
 from rnnserve_models.cells import Cell, FusedCell
 
 CellGraph = Callable[[Draft, Cell, str], str]
@@ -25,21 +25,6 @@ CellGraph = Callable[[Draft, Cell, str], str]
 # Positions in torch's packing of the gates that ONNX wants first, second, ...
 LSTM_GATES = (0, 3, 1, 2)  # torch i, f, g, o -> ONNX i, o, f, c
 GRU_GATES = (1, 0, 2)  # torch r, z, n -> ONNX z, r, h
-
-
-def next_name(carry_name: str) -> str:
-    """The graph's output that holds the carry entry `carry_name` after the last step."""
-    return f"{carry_name}_next"
-
-
-def cell_graph(kind: str) -> CellGraph:
-    """The builder for a kind of cell. Raises NoGraphForCell."""
-    try:
-        return CELL_GRAPHS[kind]
-    except KeyError:
-        raise NoGraphForCell(
-            f"a cell of kind {kind!r} has no ONNX graph: there are {', '.join(CELL_GRAPHS)}"
-        ) from None
 
 
 def lstm(draft: Draft, cell: Cell, x: str) -> str:
@@ -76,7 +61,7 @@ def rnn(draft: Draft, cell: Cell, x: str) -> str:
 
 
 CELL_GRAPHS: dict[str, CellGraph] = {"rnn": rnn, "lstm": lstm, "gru": gru}
-"""Every cell that can be exported, by the name it has in `rnnserve_models.cells.CELLS`."""
+"""Every builder, by the name that its cell has in `rnnserve_models.cells.CELLS`."""
 
 
 def _fused(
@@ -91,14 +76,8 @@ def _fused(
     """Layers of one of ONNX's recurrent operators, each with its own carry."""
     arrays = _arrays(cell)
     for layer in range(_layers(arrays)):
-
-        def packed(name: str, layer: int = layer) -> np.ndarray:
-            return _reorder(arrays[f"{name}_l{layer}"], gates)
-
-        W = draft.constant(f"W{layer}", packed("weight_ih")[None])  # (1, gates * H, F)
-        R = draft.constant(f"R{layer}", packed("weight_hh")[None])  # (1, gates * H, H)
-        both = np.concatenate([packed("bias_ih"), packed("bias_hh")])
-        B = draft.constant(f"B{layer}", both[None])  # (1, 2 * gates * H)
+        packed = packed_layer(arrays, layer, gates)
+        W, R, B = (draft.constant(f"{name}{layer}", array) for name, array in packed.items())
         carry = [f"{kind}{layer}" for kind in kinds]
         before = [draft.unsqueeze(name, 0, f"{name}_before") for name in carry]  # (1, N, H)
         after = [f"{name}_after" for name in carry]  # (1, N, H)
@@ -141,6 +120,19 @@ def _arrays(cell: Cell) -> dict[str, np.ndarray]:
 
 def _layers(arrays: dict[str, np.ndarray]) -> int:
     return sum(name.startswith("weight_hh_l") for name in arrays)
+
+
+def packed_layer(
+    arrays: Mapping[str, np.ndarray], layer: int, gates: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """A layer of torch's LSTM or GRU as ONNX wants it, its biases zeros where it has none.
+
+    W (1, gates * H, F), R (1, gates * H, H) and B (1, 2 * gates * H), in this order.
+    """
+    W, R = (_reorder(arrays[f"weight_{side}_l{layer}"], gates) for side in ("ih", "hh"))
+    none = np.zeros(len(W), W.dtype)
+    biases = [_reorder(arrays.get(f"bias_{side}_l{layer}", none), gates) for side in ("ih", "hh")]
+    return {"W": W[None], "R": R[None], "B": np.concatenate(biases)[None]}
 
 
 def _reorder(packed: np.ndarray, gates: tuple[int, ...]) -> np.ndarray:

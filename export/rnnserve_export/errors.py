@@ -4,15 +4,15 @@ from rnnserve.errors import OperatorError
 
 
 class ExportError(OperatorError):
-    """The run can't be exported as asked; nothing was published."""
+    """The run or the module can't be exported as asked; nothing was published."""
 
 
-class NoGraphForCell(ExportError):
-    """There is no ONNX graph for this kind of cell."""
+class UnservableModule(ExportError):
+    """The module isn't what can be served, or its examples and states don't describe it."""
 
 
 class ProofFailed(ExportError):
-    """The graph doesn't compute what the trained model computes."""
+    """The graph doesn't compute what the module computes."""
 
 
 class OtherInterface(ExportError):

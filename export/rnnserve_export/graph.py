@@ -2,8 +2,9 @@
 
     tokens (N, T) int64, h0 (N, H), c0 (N, H), ...   ->   logits (N, T, V), h0_next, c0_next, ...
 
-N and T are free. Written operator by operator, so what stands in the file is what is meant: no
-shapes frozen by tracing, and weights as constants. Dropout has no part in it.
+N and T are free. Where the cell has a builder (`cells.py`), the file is written operator by
+operator, so what stands in it is what is meant; otherwise torch's exporter draws it (`tracing.py`),
+as it does a user's own module. Dropout has no part in it.
 """
 
 import numpy as np
@@ -11,29 +12,36 @@ import onnx
 from onnx import TensorProto, checker, helper
 from torch import Tensor
 
-from rnnserve_export.cells import cell_graph, next_name
+from rnnserve_export.cells import CELL_GRAPHS, CellGraph
 from rnnserve_export.draft import Draft
+from rnnserve_export.interface import LOGITS, TOKENS, model_spec, next_name, torch_model
 from rnnserve_models.language_model import LanguageModel
 
 # All that the operators used here need; every onnxruntime since 1.12 (2022) takes them.
 OPSET = 17
 IR_VERSION = 8
-TOKENS = "tokens"
-LOGITS = "logits"
 
 
 def build_graph(model: LanguageModel) -> bytes:
     """The bytes of `model.onnx`: the same for the same weights.
 
-    Raises NoGraphForCell when the model's cell can't be written as a graph.
+    Raises UnservableModule when the model's cell has no builder, and torch can't draw it.
     """
+    if builder := CELL_GRAPHS.get(model.shape.cell):
+        return _written(model, builder)
+    # torch's exporter takes seconds to load, and the others don't need it.
+    from rnnserve_export.tracing import trace
+
+    return trace(torch_model(model), model_spec(model, "language_model"))
+
+
+def _written(model: LanguageModel, builder: CellGraph) -> bytes:
     draft = Draft()
-    shape = model.shape
     embedding = draft.constant("embedding", _array(model.embedding.weight))  # (V, E)
     # ONNX's recurrent operators are time-major; integers are cheaper to transpose than vectors.
     draft.node("Transpose", [TOKENS], "tokens_by_time", perm=[1, 0])  # (T, N)
     x = draft.node("Gather", [embedding, "tokens_by_time"], "x", axis=0)  # (T, N, E)
-    y = cell_graph(shape.cell)(draft, model.cell, x)  # (T, N, H)
+    y = builder(draft, model.cell, x)  # (T, N, H)
     draft.node("Transpose", [y], "y_by_row", perm=[1, 0, 2])  # (N, T, H)
     W = draft.constant("W_hy", _array(model.readout.weight).T)  # (H, V)
     draft.node("MatMul", ["y_by_row", W], "product")  # (N, T, V)

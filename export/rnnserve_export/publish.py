@@ -15,9 +15,9 @@ from pathlib import Path
 from rnnserve.errors import ModelProblem
 from rnnserve.repository.config import format_config, parse_config
 from rnnserve.repository.spec import ModelSpec
-from rnnserve.repository.tree import CONFIG, GRAPH, TOKENIZER, versions
+from rnnserve.repository.tree import CONFIG, GRAPH, MODEL_NAME, TOKENIZER, versions
 from rnnserve_export.disk import Disk, hidden_path, remove_stale
-from rnnserve_export.errors import OtherInterface, PublishError
+from rnnserve_export.errors import ExportError, OtherInterface, PublishError
 
 DISK = Disk()
 
@@ -30,6 +30,16 @@ class Published:
     version: int
     is_new: bool
     """False when the newest version was this very model already."""
+
+
+def checked_name(name: str, advice: str = "choose another") -> str:
+    """The name, if a model may have it. Raises ExportError, which ends with the advice."""
+    if not MODEL_NAME.fullmatch(name):
+        raise ExportError(
+            f"{name!r} is no model name: letters, digits, '_', '-' and '.', at most 128, not "
+            f"beginning with '-' or '.'; {advice}"
+        )
+    return name
 
 
 class ModelFolder:

@@ -1,7 +1,6 @@
 """One real server process for all tests that don't need one of their own."""
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import grpc
@@ -16,15 +15,12 @@ from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import ServerProcess
 from small_models import KINDS, publish, small_model
 
-cached_model = cache(small_model)
-
-
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every kind of small model."""
     folder = tmp_path_factory.mktemp("repository")
     for kind in KINDS:
-        publish(cached_model(*kind), folder)
+        publish(small_model(*kind), folder)
     return folder
 
 

@@ -138,8 +138,13 @@ class Mirror:
 
 
 def carry_of(model: SmallModel, rows: tuple[np.ndarray, ...] | None) -> Carry:
-    """Rows (each entry without rows) as the reference takes them; None: zeros."""
+    """Rows (each entry without rows) as the reference takes them, in float64; None: zeros."""
     if rows is None:
         return model.reference.initial_carry(1)
     names = [entry.input_name for entry in model.spec.carry]
-    return {name: row[np.newaxis].astype(np.float64) for name, row in zip(names, rows, strict=True)}
+    return {name: exact(row[np.newaxis]) for name, row in zip(names, rows, strict=True)}
+
+
+def exact(array: np.ndarray) -> np.ndarray:
+    """Floating-point numbers in float64; counters as they are."""
+    return array.astype(np.float64) if array.dtype.kind == "f" else array

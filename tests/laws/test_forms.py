@@ -5,7 +5,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from small_models import V
+from laws.mirror import exact
+from small_models import V, random_carry
 from synchronous_engine import SynchronousEngine
 
 law = settings(
@@ -20,12 +21,9 @@ LONG_TOLERANCE = 1e-4
 def test_torch_and_onnx_and_the_equations_agree(model, B, T, seed):
     random = np.random.default_rng(seed)
     tokens = random.integers(0, V, (B, T))
-    carry = {
-        entry.input_name: random.uniform(-1, 1, (B, *entry.shape)).astype(entry.dtype)
-        for entry in model.spec.carry
-    }
+    carry = random_carry(model.spec, B, random)
     wanted_carry, wanted = model.reference(
-        {name: array.astype(np.float64) for name, array in carry.items()}, tokens
+        {name: exact(array) for name, array in carry.items()}, tokens
     )
     onnx_carry, (onnx_logits,) = model.runner().run(tuple(carry.values()), (tokens,))
     with torch.no_grad():

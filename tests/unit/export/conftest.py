@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from rnnserve_export.graph import build_graph
 from rnnserve_models.checkpoint import Checkpoint, RunFiles, save_checkpoint
 from rnnserve_models.language_model import LanguageModel, ModelShape
 from rnnserve_models.tokenizer import character_tokenizer
+from small_models import OWN_OPTIONS
 
 from .importer import Importer
 
@@ -33,9 +35,8 @@ def one_thread() -> Iterator[None]:
 @cache
 def _build(cell: str, layers: int = 2, hidden: int = 6, seed: int = 3) -> LanguageModel:
     torch.manual_seed(seed)
-    shape = ModelShape(
-        cell=cell, vocabulary=V, embedding=5, hidden=hidden, layers=layers, dropout=0.3
-    )
+    sizes = {"vocabulary": V, "embedding": 5, "hidden": hidden, "layers": layers}
+    shape = ModelShape(cell=cell, dropout=0.3, **sizes, **OWN_OPTIONS.get(cell, {}))
     model = LanguageModel(shape).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -46,6 +47,12 @@ def _build(cell: str, layers: int = 2, hidden: int = 6, seed: int = 3) -> Langua
 @pytest.fixture(scope="session")
 def build_model() -> BuildModel:
     return _build
+
+
+@pytest.fixture(scope="session")
+def graph_of() -> Callable[..., bytes]:
+    """The graph of such a model, made once: drawing some of them takes seconds."""
+    return cache(lambda cell, layers=2: build_graph(_build(cell, layers)))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from rnnserve_export.errors import ExportError, OtherInterface, ProofFailed
 from rnnserve_export.exporting import export_run
 from rnnserve_export.options import ExportOptions
 from rnnserve_models.errors import RunError
+from small_models import CELLS
 
 from .sabotage import swap_two_gates
 
@@ -33,7 +34,7 @@ def exported(run, repository, **options):
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_run_becomes_a_model_that_meets_its_own_golden_vectors(make_run, repository, cell):
     said = exported(make_run(cell=cell), repository)
     assert model_names(repository) == ["letters"]
