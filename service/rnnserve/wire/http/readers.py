@@ -64,14 +64,21 @@ class Events:
 
     async def fail(self, refusal: Refusal) -> None:
         """The last event; a client that doesn't take it loses the connection."""
-        transport = self._request.transport
+        if self._request.protocol.writing_paused:
+            # A write before this one was given up.
+            self._abort()
+            return
         try:
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._send(text_of(refusal))
                 await self.response.write_eof()
         except TimeoutError:
-            if transport is not None:
-                transport.abort()
+            self._abort()
+
+    def _abort(self) -> None:
+        """Drop the connection with all that waits to be sent on it."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
     async def _send(self, text: str) -> None:
         if not self.begun:

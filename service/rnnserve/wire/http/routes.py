@@ -5,6 +5,7 @@ A server or a model that isn't ready is 503; every other reply that says yes or 
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 from aiohttp import web
 
@@ -30,8 +31,10 @@ from rnnserve.wire.inference.texts import short
 
 MODEL = "/v2/models/{name}"
 VERSION = MODEL + "/versions/{version}"
-LONG_CHARACTERS = 8192
-"""A piece of a reply that took a while to write."""
+LOOP_BYTES = 16_384
+"""A longer body is read in a thread: the loop is everybody's."""
+LONG_CHARACTERS = 8_192
+"""A piece of a reply that took a while to write: others get a turn behind it."""
 LISTED = """\
 rnnserve: the Open Inference Protocol over HTTP
 
@@ -116,13 +119,16 @@ class Routes:
     async def infer(self, request: web.Request) -> web.Response:
         body = await body_of(request)
         header_length = request.headers.get(HEADER_LENGTH)
-        asked, as_bytes = read_request(body, header_length, *_model(request))
+        reading = partial(read_request, body, header_length, *_model(request))
+        if len(body) <= LOOP_BYTES:
+            asked, as_bytes = reading()
+        else:
+            asked, as_bytes = await asyncio.to_thread(reading)
         reply = await self._inference.infer(asked)
         pieces = []
         for piece in write_json(reply, as_bytes):
             pieces.append(piece)
             if len(piece) >= LONG_CHARACTERS:
-                # The loop is everybody's.
                 await asyncio.sleep(0)
         said = "".join(pieces).encode()
         memories = write_bytes(reply, as_bytes)

@@ -5,7 +5,6 @@ decompressed: a small one could become a gigabyte. There are no access log and n
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,8 +15,6 @@ from rnnserve.wire.http.document import malformed
 from rnnserve.wire.http.guard import Guard, named
 from rnnserve.wire.http.refusals import response_of
 from rnnserve.wire.status import internal
-
-logger = logging.getLogger(__name__)
 
 
 class Connection(web.RequestHandler):
@@ -61,13 +58,14 @@ class HttpServer:
         application.add_routes(routes)
         application.on_response_prepare.append(self._guard.prepare)
         # A client that goes away takes its handler with it, as in gRPC.
-        self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.01)
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port that it became. Raises OSError where it can't be had."""
         await self._runner.setup()
         loop = asyncio.get_running_loop()
+        # aiohttp's TCPSite does the same, but for whose connections they are.
         self._listener = await loop.create_server(self._connection, host, port)
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
