@@ -11,7 +11,7 @@ from pathlib import Path
 from rnnserve_models import evaluation
 from rnnserve_models.study.characters import options_of, text_of
 from rnnserve_models.study.errors import StudyError
-from rnnserve_models.study.fit import CHARACTERS, FILE, Fit, Recipe
+from rnnserve_models.study.fit import CHARACTERS, FILE, Fit
 from rnnserve_models.study.fitting import CHECK_BATCHES, Fitting, OnProgress, held_out_score
 from rnnserve_models.study.machine import machine, versions
 from rnnserve_models.study.network import Network
@@ -23,8 +23,6 @@ from rnnserve_models.study.variants import VARIANTS
 from rnnserve_models.study.workers import Done, Job, Workers
 from rnnserve_models.trainer import VALIDATIONS, Trainer
 
-TIMED_S = 0.3
-TIMED_STEPS = 3
 SCORED_FOR_TIME = 1_000
 START_S = 0.2
 
@@ -48,7 +46,7 @@ def make_plan(options: StudyOptions, workers: Workers, check: Callable[[], None]
         texts[FILE] = text_of(options.corpus)
     vocabularies = {name: text.vocabulary for name, text in texts.items()}
     fits = tuple(all_fits(size, options.seeds_each, vocabularies))
-    speeds = _speeds(fits, size.recipe, options.corpus, workers, check)
+    speeds = _speeds(fits, size, options.corpus, workers, check)
     fits, expected_s, scale = budgeted(fits, speeds, options.fits_s * options.workers)
     return Plan(
         fits=fits,
@@ -88,7 +86,7 @@ def agree(plan: Plan, options: StudyOptions, folder: Path) -> None:
 
 def _speeds(
     fits: tuple[Fit, ...],
-    recipe: Recipe,
+    size: Size,
     corpus: Path | None,
     workers: Workers,
     check: Callable[[], None],
@@ -99,7 +97,7 @@ def _speeds(
         return fit.task, fit.length, VARIANTS[fit.variant].cell
 
     one_each = {kind(fit): fit for fit in fits}
-    jobs = [Job(fit.name, measure_speed, (fit, recipe, corpus)) for fit in one_each.values()]
+    jobs = [Job(fit.name, measure_speed, (fit, size, corpus)) for fit in one_each.values()]
     found: dict[str, Speed] = {}
     for event in workers.run(jobs):
         check()
@@ -108,36 +106,36 @@ def _speeds(
     return {fit.name: found[one_each[kind(fit)].name] for fit in fits}
 
 
-def measure_speed(fit: Fit, recipe: Recipe, corpus: Path | None, _: OnProgress) -> Speed:
+def measure_speed(fit: Fit, size: Size, corpus: Path | None, _: OnProgress) -> Speed:
     """How long an update and the rest of a fit take, on one core beside the other workers."""
     if fit.is_text:
-        return _text_speed(fit, recipe, None if fit.task == CHARACTERS else corpus)
+        return _text_speed(fit, size, None if fit.task == CHARACTERS else corpus)
     task = tasks()[fit.task](fit.length)
     network = Network(fit, task)
-    check_s = _timed(lambda: held_out_score(network, task, CHECK_BATCHES), 1)
+    check_s = _timed(lambda: held_out_score(network, task, CHECK_BATCHES), 0.0)
+    fitting = Fitting(fit, size.recipe, task, network)
+    step_s = _timed(fitting.advance, size.timed_s)
     batches = sum(1 for _ in task.held_out())
-    fitting = Fitting(fit, recipe, task, network)
-    step_s = _timed(fitting.advance, TIMED_STEPS)
-    checks = 1 + recipe.evaluations + batches / CHECK_BATCHES
+    checks = 1 + size.recipe.evaluations + batches / CHECK_BATCHES
     return Speed(step_s, START_S + checks * check_s)
 
 
-def _text_speed(fit: Fit, recipe: Recipe, corpus: Path | None) -> Speed:
-    text = text_of(corpus)
+def _text_speed(fit: Fit, size: Size, corpus: Path | None) -> Speed:
+    text, recipe = text_of(corpus), size.recipe
     scored = text.validation[: recipe.scored_characters]
     trainer = Trainer(options_of(fit, recipe), text.vocabulary, text.train, scored)
-    step_s = _timed(trainer.advance, TIMED_STEPS)
-    estimate_s = _timed(lambda: evaluation.estimated(trainer.model, scored), 1)
+    step_s = _timed(trainer.advance, size.timed_s)
+    estimate_s = _timed(lambda: evaluation.estimated(trainer.model, scored), 0.0)
     few = scored[:SCORED_FOR_TIME]
-    score_s = _timed(lambda: evaluation.streamed(trainer.model, few), 1) * len(scored) / len(few)
+    score_s = _timed(lambda: evaluation.streamed(trainer.model, few), 0.0) * len(scored) / len(few)
     return Speed(step_s, START_S + VALIDATIONS * estimate_s + score_s)
 
 
-def _timed(act: Callable[[], object], times: int) -> float:
-    """Seconds of one call, after a first one; the mean of at least so many calls."""
+def _timed(act: Callable[[], object], at_least_s: float) -> float:
+    """Seconds of a call: the mean over so long a time, after a first that isn't timed."""
     act()
     began_s, done = time.perf_counter(), 0
-    while done < times or time.perf_counter() - began_s < TIMED_S:
+    while not done or time.perf_counter() - began_s < at_least_s:
         act()
         done += 1
     return (time.perf_counter() - began_s) / done

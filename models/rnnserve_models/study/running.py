@@ -27,6 +27,8 @@ from rnnserve_models.study.variants import FOR_GRADIENTS
 from rnnserve_models.study.workers import Done, Job, Progress, Workers
 
 SERVING = "the cost of serving"
+EXPORTING = 1.4
+"""Measuring the cost of serving takes so many times as long with the exports before it."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ def run_study(path: Path, options: StudyOptions, measure: MeasureServing, consol
     folder = StudyFolder(path)
     with folder.held(), Interruption() as interruption:
         try:
-            study = _begin(folder, options, console, interruption.check)
-            _work(study, options.workers, measure)
+            with Workers(options.workers) as crew:
+                study = _begin(folder, options, console, crew, interruption.check)
+                _work(study, crew, measure)
             write_report(folder, study.plan)
         except Interrupted:
             plan = folder.plan()
@@ -62,22 +65,25 @@ def run_study(path: Path, options: StudyOptions, measure: MeasureServing, consol
 
 
 def _begin(
-    folder: StudyFolder, options: StudyOptions, console: Console, check: Callable[[], None]
+    folder: StudyFolder,
+    options: StudyOptions,
+    console: Console,
+    crew: Workers,
+    check: Callable[[], None],
 ) -> Study:
     plan = folder.plan()
     if plan is None:
         say(console, "measuring how long updates take here")
-        with Workers(options.workers) as workers:
-            plan = make_plan(options, workers, check)
+        plan = make_plan(options, crew, check)
         folder.save_plan(plan)
     else:
         agree(plan, options, folder.path)
     study = Study(folder, plan, options.corpus, console, check)
-    _announce(study, options.workers)
+    _announce(study)
     return study
 
 
-def _announce(study: Study, workers: int) -> None:
+def _announce(study: Study) -> None:
     plan, done = study.plan, study.folder.results(study.plan)
     kinds: dict[tuple[str, int], list[Fit]] = {}
     for fit in plan.fits:
@@ -102,35 +108,37 @@ def _announce(study: Study, workers: int) -> None:
 
 
 def _serving_s(study: Study) -> float:
-    return 0.0 if study.folder.serving() is not None else size_of(study.plan.quick).serving_s
+    """Seconds that measuring is going to take; 0.0 when it is done already."""
+    if study.folder.serving() is not None:
+        return 0.0
+    return EXPORTING * size_of(study.plan.quick).serving_s
 
 
-def _work(study: Study, workers: int, measure: MeasureServing) -> None:
+def _work(study: Study, crew: Workers, measure: MeasureServing) -> None:
     """Fit what is left, then measure serving if that is left too; one bar for both."""
     plan, done = study.plan, study.folder.results(study.plan)
     left = [fit for fit in plan.fits if fit.name not in done]
-    expected_s = {fit.name: plan.expected_s[fit.name] / workers for fit in left}
+    expected_s = {fit.name: plan.expected_s[fit.name] / crew.count for fit in left}
     if serving_s := _serving_s(study):
         expected_s[SERVING] = serving_s
     with StudyProgress(study.console, expected_s, len(plan.fits), len(done)) as progress:
-        if left:
-            _fit(study, left, workers, progress)
-        # Nothing else of ours runs any more: the workers are gone.
+        _fit(study, left, crew, progress)
+        # Nothing else of ours may run while the cost of serving is measured.
+        crew.close()
         if serving_s:
             _serve(study, measure, progress)
 
 
-def _fit(study: Study, left: Sequence[Fit], workers: int, progress: StudyProgress) -> None:
+def _fit(study: Study, left: Sequence[Fit], crew: Workers, progress: StudyProgress) -> None:
     jobs = [Job(fit.name, fitted, (fit, study.plan, study.corpus)) for fit in left]
-    with Workers(min(workers, len(left))) as crew:
-        for event in crew.run(jobs):
-            match event:
-                case Progress(job, share):
-                    progress.at(job.name, share)
-                case Done(job, result):
-                    study.folder.save_result(result)
-                    progress.finished(job.name)
-            study.check()
+    for event in crew.run(jobs):
+        match event:
+            case Progress(job, share):
+                progress.at(job.name, share)
+            case Done(job, result):
+                study.folder.save_result(result)
+                progress.finished(job.name)
+        study.check()
 
 
 def fitted(fit: Fit, plan: Plan, corpus: Path | None, on_progress: OnProgress) -> Result:

@@ -55,17 +55,15 @@ Event = Progress | Done | None
 
 
 class Workers:
-    """So many processes; entered, they are started, and left, they are gone."""
+    """So many processes, started when there is something to do; left, they are gone.
+
+    Attributes:
+        count: how many.
+    """
 
     def __init__(self, count: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipes: dict[Connection, Any] = {}
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()
-            self._pipes[ours] = process
+        self.count = count
+        self._processes: dict[Connection, Any] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -76,11 +74,25 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for pipe, process in self._pipes.items():
+        self.close()
+
+    def close(self) -> None:
+        """End them, whatever they are doing; the next `run` starts new ones."""
+        while self._processes:
+            pipe, process = self._processes.popitem()
             pipe.close()
             process.kill()
             process.join()
             process.close()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        while len(self._processes) < self.count:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()
+            self._processes[ours] = process
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """Do all jobs, begun in this order; yield what happens as it happens.
@@ -90,8 +102,10 @@ class Workers:
             RuntimeError: a job raised; its traceback is a note.
         """
         waiting, busy = deque(jobs), dict[Connection, Job]()
+        if waiting:
+            self._start()
         while waiting or busy:
-            for pipe in self._pipes.keys() - busy.keys():
+            for pipe in self._processes.keys() - busy.keys():
                 if waiting:
                     busy[pipe] = waiting.popleft()
                     pipe.send(busy[pipe])

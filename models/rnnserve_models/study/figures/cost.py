@@ -18,12 +18,12 @@ from rnnserve_models.study.report.cost import windows
 
 
 def figure(findings: Findings) -> Figure | None:
-    """Three panels, and a fourth where several windows were measured."""
+    """Two panels, and a third where windows were measured."""
     costs = findings.architecture_costs
     if not costs:
         return None
     by_window = windows(findings)
-    drawn, found = panels(3 if len(by_window) > 1 else 2)
+    drawn, found = panels(3 if by_window else 2)
     rows, histories = sorted(costs[0].step_us), sorted(costs[0].history_us)
     for cost in costs:
         look = line_of(cost.name)
@@ -34,7 +34,7 @@ def figure(findings: Findings) -> Figure | None:
     found[1].plot([], [], color="#555555", linestyle=":", label="without a carry:\nall steps again")
     _axes(found[0], rows, "One step of a batch", "rows in the batch", "us a token")
     _axes(found[1], histories, "One more token", "steps before it", "us")
-    if len(by_window) > 1:
+    if by_window:
         sizes = [size for size, _ in by_window]
         look = line_of("attention")
         found[2].plot(sizes, [cost.step_us[1] for _, cost in by_window], **look)

@@ -62,19 +62,23 @@ def _histories(findings: Findings) -> str:
 
 
 def windows(findings: Findings) -> list[tuple[int, ServingCost]]:
-    """Attention's windows in steps, ascending, each with its cost."""
+    """Attention's windows in steps, ascending, each with its cost; its own is one of them."""
     found = [
         (int(cost.name.removeprefix(WINDOW)), cost)
         for cost in findings.serving
         if cost.name.startswith(WINDOW)
     ]
+    own = findings.cost("attention")
+    if found and own is not None:
+        fits = (fit for fit in findings.plan.fits if fit.is_text and fit.variant == own.name)
+        found.append((next(fits).own_options["attention_window"], own))
     return sorted(found, key=lambda pair: pair[0])
 
 
 def _windows(findings: Findings) -> str:
     """What attention pays for its window."""
     found = windows(findings)
-    if len(found) < 2:
+    if not found:
         return ""
     (small, cheap), (large, dear) = found[0], found[-1]
     least, most = cheap.token_us(1), dear.token_us(1)
