@@ -5,8 +5,10 @@ ahead; shapes are those of the model's spec, not those that tracing wrote down; 
 of where and how the module was written.
 """
 
+from collections.abc import Callable
+
 import onnx
-from onnx import TensorProto, checker, helper
+from onnx import checker, helper
 from onnxscript import optimizer
 
 from rnnserve.repository.graph import read_graph
@@ -19,14 +21,14 @@ LARGEST_FOLDED_BYTES = 1 << 28
 def finished(model: onnx.ModelProto, spec: ModelSpec) -> bytes:
     """The file's bytes, the same for the same drawing.
 
-    `model` has the inputs of `spec` (inputs, then states) by name, and its outputs (outputs, then
-    states) in that order.
+    `model` has the inputs of `spec` (inputs, then states) and its outputs (outputs, then states) in
+    that order, under names of its own.
     """
-    _name_outputs(model.graph, spec)
     model = optimizer.optimize(
         model, input_size_limit=LARGEST_FOLDED_BYTES, output_size_limit=LARGEST_FOLDED_BYTES
     )
     _forget_origin(model)
+    _name(model.graph, spec)
     _say_shapes(model.graph, spec)
     model.producer_name = "rnnserve"
     # No version of the producer: equal modules must give equal files.
@@ -38,17 +40,33 @@ def finished(model: onnx.ModelProto, spec: ModelSpec) -> bytes:
     return data
 
 
-def _name_outputs(graph: onnx.GraphProto, spec: ModelSpec) -> None:
-    """The outputs under their own names, each a value of its own: torch hands on as it is what a
-    module gives back untouched or twice."""
-    names = [tensor.name for tensor in spec.outputs] + [e.output_name for e in spec.carry]
-    drawn = [value.name for value in graph.output]
-    del graph.output[:]
-    for name, value in zip(names, drawn, strict=True):
-        graph.node.append(helper.make_node("Identity", [value], [name]))
-    graph.output.extend(
-        helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in names
-    )
+def _name(graph: onnx.GraphProto, spec: ModelSpec) -> None:
+    """Inputs and outputs under the names of `spec`; all others begin with a slash, as none of those
+    does. What the module gives back untouched or twice gets a value of its own."""
+    taken = [tensor.name for tensor in spec.inputs] + [e.input_name for e in spec.carry]
+    given = [tensor.name for tensor in spec.outputs] + [e.output_name for e in spec.carry]
+    names = dict(zip((value.name for value in graph.input), taken, strict=True))
+    made = {name for node in graph.node for name in node.output}
+    copies = []
+    for value, name in zip(graph.output, given, strict=True):
+        if value.name in made and value.name not in names:
+            names[value.name] = name
+        else:
+            copies.append((value.name, name))
+    _rename(graph, lambda name: names.get(name, f"/{name}") if name else "")
+    for value, name in copies:
+        source = names.get(value, f"/{value}")
+        graph.node.append(helper.make_node("Identity", [source], [name], name=f"copy_{name}"))
+
+
+def _rename(graph: onnx.GraphProto, renamed: Callable[[str], str]) -> None:
+    """Every value in the graph and in those inside its nodes."""
+    for inner in _graphs(graph):
+        for value in [*inner.input, *inner.output, *inner.initializer]:
+            value.name = renamed(value.name)
+        for node in inner.node:
+            node.input[:] = map(renamed, node.input)
+            node.output[:] = map(renamed, node.output)
 
 
 def _forget_origin(model: onnx.ModelProto) -> None:

@@ -49,7 +49,6 @@ def trace(model: TorchModel, spec: ModelSpec) -> bytes:
                 verbose=False,
                 external_data=False,
                 opset_version=OPSET,
-                input_names=[_name(entry) for entry in taken],
                 dynamic_shapes=(tuple(free),),
                 custom_translation_table=OPERATORS,
             )
@@ -78,10 +77,6 @@ class _Flat(nn.Module):
         after, outputs = self._model(carry, inputs)
         given = [outputs[tensor.name] for tensor in spec.outputs]
         return (*given, *(after[entry.input_name] for entry in spec.carry))
-
-
-def _name(entry: TensorSpec | CarrySpec) -> str:
-    return entry.name if isinstance(entry, TensorSpec) else entry.input_name
 
 
 def _free(entry: TensorSpec | CarrySpec, spec: ModelSpec) -> dict[int, object]:
