@@ -11,7 +11,7 @@ first as xl and of the second as ul, oldest first, zeros before the first step. 
 T steps in a call, so no step has to be counted.
 
 The paper normalises the weights (Salimans & Kingma 2016).  Here they are plain: with the initial
-values below and a bounded gradient it trains without, and the served graph is smaller.
+values below that brought nothing (models/EXPERIMENTS.md), and the served graph is smaller.
 """
 
 from __future__ import annotations
