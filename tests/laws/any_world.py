@@ -90,9 +90,9 @@ class AnyWorld:
         name = Name(self.known.model.name, 0, number)
         memory, shapes = self._memory([x])
         carry = self.known.carry(factor) if start else None
-        request = Request(memory, shapes, start, end, carry)
+        request = Request(memory, shapes, start, end, told.append, carry=carry)
         model = self.sequences.model(name, start=start)
-        self.sequences.step(name, model, request, told.append, float("inf"))
+        self.sequences.step(name, model, request)
         life.waiting.append((told, self._expected(life, [x], end, number)))
         if end:
             self.named.pop(number, None)

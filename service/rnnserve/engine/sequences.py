@@ -10,6 +10,7 @@ behind it in line.
 """
 
 import logging
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -56,6 +57,9 @@ class Request:
     """Of each input, without rows, where the model is shaped."""
     start: bool
     end: bool
+    listener: Listener
+    """Told as by `Model.submit`."""
+    timeout_s: float = math.inf
     carry: Rows | None = None
     """What a sequence that starts begins with; None: the model's own."""
 
@@ -90,27 +94,20 @@ class Sequences:
                 raise
         raise self._not_started(name)
 
-    def step(
-        self,
-        name: Name,
-        model: Model,
-        request: Request,
-        listener: Listener,
-        timeout_s: float,
-    ) -> None:
-        """Take one step; `model` is what `model()` said. The listener is told as by `Model.submit`.
+    def step(self, name: Name, model: Model, request: Request) -> None:
+        """Take one step; `model` is what `model()` said.
 
         Raises Refusal where it isn't taken: sequence_not_started, what opening raises, and what
         `Model.submit` raises. Then nothing has changed: a sequence that would have started has not,
         and one that would have ended for it goes on.
         """
         if request.start:
-            self._start(name, model, request, listener, timeout_s)
+            self._start(name, model, request)
             return
         entry = self.entry(name)
-        self._submit(entry, request, listener, timeout_s)
+        self._submit(entry, request)
 
-    def _submit(self, entry: Entry, request: Request, listener: Listener, timeout_s: float) -> None:
+    def _submit(self, entry: Entry, request: Request) -> None:
         if not request.end:
             # What ends needs no room any more.
             self._engine.check_growth(entry.model)
@@ -119,32 +116,25 @@ class Sequences:
             session,
             session.admitted,
             request.inputs,
-            listener,
+            request.listener,
             self._engine.now_s(),
-            timeout_s,
+            request.timeout_s,
             shapes=request.shapes,
             is_last=request.end,
         )
         if request.end:
             self._engine.close(entry, lambda _: None)
 
-    def _start(
-        self,
-        name: Name,
-        model: Model,
-        request: Request,
-        listener: Listener,
-        timeout_s: float,
-    ) -> None:
+    def _start(self, name: Name, model: Model, request: Request) -> None:
         self._engine.check_open()
         before = self._live.get(name.key, {}).get(model.spec.version)
         if before is None or before.shut is not None:
-            self._open(name, model, request, listener, timeout_s)
+            self._open(name, model, request)
             return
         if before.model is model and before.session.state is State.OPEN:
-            self._begin_anew(before, request, listener, timeout_s)
+            self._begin_anew(before, request)
         else:
-            self._open(name, model, request, listener, timeout_s)
+            self._open(name, model, request)
             self._engine.discard(before.session.id)
         logger.warning(
             "sequence %r for model %r has a conflict. The previous sequence did not end before "
@@ -153,9 +143,7 @@ class Sequences:
             name.model,
         )
 
-    def _begin_anew(
-        self, entry: Entry, request: Request, listener: Listener, timeout_s: float
-    ) -> None:
+    def _begin_anew(self, entry: Entry, request: Request) -> None:
         """Start where one of the same number is idle: in its place, whether or not there is room
         for another."""
         slots, session = entry.model.slots, entry.session
@@ -164,21 +152,14 @@ class Sequences:
         slots.write(session.lease, anew)
         session.origin = session.steps
         try:
-            self._submit(entry, request, listener, timeout_s)
+            self._submit(entry, request)
         except Refusal:
             slots.write(session.lease, carry)
             session.origin = origin
             raise
         entry.opened_s = entry.used_s = self._engine.now_s()
 
-    def _open(
-        self,
-        name: Name,
-        model: Model,
-        request: Request,
-        listener: Listener,
-        timeout_s: float,
-    ) -> None:
+    def _open(self, name: Name, model: Model, request: Request) -> None:
         """Start in a session of its own."""
         entry = self._engine.open(model, request.carry, correlation=name.correlation)
         version = model.spec.version
@@ -196,7 +177,7 @@ class Sequences:
         replaced = live.pop(version, None)
         live[version] = entry
         try:
-            self._submit(entry, request, listener, timeout_s)
+            self._submit(entry, request)
         except Refusal:
             del live[version]
             if replaced is not None:

@@ -34,8 +34,7 @@ class Talk:
         name = Name("marked", version, number)
         memory = (np.array([x], np.float32).tobytes(),)
         model = self.sequences.model(name, start=start)
-        request = Request(memory, None, start, end)
-        self.sequences.step(name, model, request, told.append, float("inf"))
+        self.sequences.step(name, model, Request(memory, None, start, end, told.append))
         return told
 
     def step(self, number: int | str, x: float, **marks) -> float:

@@ -72,28 +72,29 @@ class Requests:
 
         timeout_s = min(parameters.timeout_s, left_s)
         if model.spec.is_sequential:
-            step = self._step(called, model.spec, given)
+            carry = self._carry(called, model.spec, given)
+            start, end = parameters.start, parameters.end
+            step = Request(given.inputs, given.shapes, start, end, answered, timeout_s, carry)
             with called.translated():
-                self._sequences.step(name, model, step, answered, timeout_s)
+                self._sequences.step(name, model, step)
             return
         assert given.shapes is not None
         visit = self._engine.visit
         with called.translated():
             visit(model, given.inputs, given.shapes, given.rows, answered, timeout_s)
 
-    def _step(self, called: "Called", spec: ModelSpec, given: Given) -> Request:
-        """The step of a sequence that a request is. Raises Refusal: no_sequence_id,
-        wrong_sequence_id, set_once, sequence_not_started."""
+    def _carry(self, called: "Called", spec: ModelSpec, given: Given) -> Rows | None:
+        """What the sequence of a request begins with, if it starts and says so. Raises Refusal:
+        no_sequence_id, wrong_sequence_id, set_once, sequence_not_started."""
         parameters = called.parameters
         if parameters.correlation is None:
             raise called.words.no_sequence()
         _check_id(spec, parameters.correlation, called.words)
-        carry = None
         if given.once and parameters.start:
-            carry = _beginning(spec, given.once)
-        elif given.once:
+            return _beginning(spec, given.once)
+        if given.once:
             self._check_once(called, given.once)
-        return Request(given.inputs, given.shapes, parameters.start, parameters.end, carry)
+        return None
 
     def _check_once(self, called: "Called", once: dict[str, bytes]) -> None:
         """Refuse another value than the sequence began with."""
