@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from laws.mirror import exact
 from rnnserve.engine import initial
 from small_models import SmallModel
 
@@ -101,4 +102,4 @@ def by_name(model: SmallModel, rows: Rows) -> dict[str, np.ndarray]:
 def _carry(model: SmallModel, rows: Rows | None) -> dict[str, np.ndarray]:
     if rows is None:
         return model.reference.initial_carry(1)
-    return {name: row[np.newaxis].astype(np.float64) for name, row in by_name(model, rows).items()}
+    return {name: exact(row[np.newaxis]) for name, row in by_name(model, rows).items()}

@@ -22,11 +22,11 @@ from rnnserve.client import AsyncClient, ServerError
 from rnnserve.errors import Fault, Reason
 from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import ServerProcess
-from small_models import publish, small_model
+from small_models import DRAWN, SmallModel, publish, small_model
 
 SEED = int(os.environ.get("RNNSERVE_LAW_SEED", "1"))
 MAX_SESSIONS = 80
-MODELS = [small_model("lstm", 2), small_model("gru", 2)]
+CELLS = ("lstm", "gru", *DRAWN)
 OPTIONS = (
     *("--max-sessions", str(MAX_SESSIONS), "--max-batch", "16"),
     *("--max-chunk-steps", "256", "--max-block-steps", "8", "--max-waiting-steps", "600"),
@@ -34,10 +34,15 @@ OPTIONS = (
 PLACES = {"on the loop": ("--max-stall-ms", "1000"), "in a thread": ("--max-stall-ms", "0")}
 
 
+def models() -> list[SmallModel]:
+    """Not at import: some of them take seconds to make."""
+    return [small_model(cell, 2) for cell in CELLS]
+
+
 @pytest.fixture(params=PLACES)
 def server(request, tmp_path: Path) -> Iterator[ServerProcess]:
     """A small server that runs its batches in one place or the other."""
-    for model in MODELS:
+    for model in models():
         publish(model, tmp_path)
     with ServerProcess(tmp_path, *OPTIONS, *PLACES[request.param]) as process:
         yield process
@@ -68,7 +73,7 @@ async def test_a_fork_whose_generation_is_left_at_its_end_is_not_left_behind(ser
 
 async def lives_lawfully(server: ServerProcess, seed: int, lives: int) -> None:
     print(f"RNNSERVE_LAW_SEED={seed}")
-    async with World(server.target, MODELS, seed, MAX_SESSIONS, DEEDS) as world:
+    async with World(server.target, models(), seed, MAX_SESSIONS, DEEDS) as world:
         await world.run(lives)
         print(dict(world.tally), dict(world.room.refusals), world.room.ledgers)
         print(f"{world.proxy.cuts} connections were cut")
@@ -104,8 +109,8 @@ async def there_is_room_for_all_again(client: AsyncClient) -> None:
     ]
     live = [session for session in sessions if not isinstance(session, BaseException)]
     answers = await asyncio.gather(*(session.step([1, 2, 3]) for session in live))
-    zeros = MODELS[0].reference.initial_carry(1)
-    _, wanted = MODELS[0].reference(zeros, np.array([[1, 2, 3]]))
+    reference = small_model("lstm", 2).reference
+    _, wanted = reference(reference.initial_carry(1), np.array([[1, 2, 3]]))
     np.testing.assert_allclose(np.stack(answers), wanted.repeat(len(live), 0), atol=1e-5)
     assert await asyncio.gather(*(session.close() for session in live)) == [3] * MAX_SESSIONS
 
@@ -138,7 +143,7 @@ def counted_the_same(metrics: dict[str, float], room: Room) -> None:
 async def test_streams_that_come_and_go_leave_nothing_behind(tmp_path):
     """Cancelled while a step is under way, or idle. What the first streams made the server load is
     there before the measuring begins."""
-    publish(MODELS[0], tmp_path)
+    publish(small_model("lstm", 2), tmp_path)
     with ServerProcess(tmp_path) as server:
         async with grpc.aio.insecure_channel(server.target) as channel:
             stub = rnnserve_pb2_grpc.RnnServeStub(channel)
