@@ -53,8 +53,9 @@ class Recipe:
     """How every fit is trained, whatever the architecture.
 
     The learning rate rises over `warmup_steps`, stays until `decay_from` of the steps are done and
-    falls from there to `last_rate` of itself.  A fit ends at that moment if it has never been below
-    `left_below` of what the trivial answer gets on the same examples.
+    falls from there to `last_rate` of itself.  A fit ends at that moment if it has converged to the
+    trivial answer: it has never been below `left_below` of what that gets on the same examples, and
+    is below `arrived_below` of it.
     """
 
     batch: int = 32
@@ -63,6 +64,7 @@ class Recipe:
     decay_from: float = 2 / 3
     last_rate: float = 0.1
     left_below: float = 0.98
+    arrived_below: float = 1.1
     evaluations: int = 20
     solved_margin: float = 0.1
     """A fit ends when its held-out loss is below this part of what counts as solved."""
@@ -82,7 +84,7 @@ class Ended(StrEnum):
     SOLVED = "solved"
     """The held-out loss was far below the line before the budget was spent."""
     STUCK = "stuck"
-    """It had not left the baseline when two thirds of the budget were spent."""
+    """It had converged to the trivial answer when two thirds of the budget were spent."""
     BUDGET = "budget"
     """All its updates were done."""
     DIVERGED = "diverged"

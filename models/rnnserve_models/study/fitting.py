@@ -129,11 +129,15 @@ class Fitting:
         recipe, task = self._recipe, self._task
         if self.score.loss < recipe.solved_margin * task.solved_below:
             return Ended.SOLVED
-        best = min(point.held_out_loss for point in self.curve)
         late = self.step >= recipe.decay_from * self._fit.steps
-        if task.solved_below and late and best > recipe.left_below * self._trivial_loss:
+        if task.solved_below and late and self._has_converged_to_trivial():
             return Ended.STUCK
         return None
+
+    def _has_converged_to_trivial(self) -> bool:
+        best = min(point.held_out_loss for point in self.curve) / self._trivial_loss
+        now = self.score.loss / self._trivial_loss
+        return best > self._recipe.left_below and now < self._recipe.arrived_below
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 
 DEFAULT_SEEDS, QUICK_SEEDS = 3, 1
-DEFAULT_MINUTES, QUICK_MINUTES = 38.0, 1.0
+DEFAULT_MINUTES, QUICK_MINUTES = 48.0, 1.0
 
 
 @Parameter(name="*")
@@ -27,7 +27,7 @@ class StudyOptions:
     seeds: Count | None = None
     """Fits of each kind, each with other weights and examples; 3, or 1 with --quick."""
     minutes: Positive | None = None
-    """Time for all fits: all budgets shrink alike until it suffices; 38, or 1 with --quick."""
+    """The most that all fits may take, budgets shrink alike to suffice; 48, 1 with --quick."""
     workers: Count = 2
     """Processes that train side by side, one thread each: best the number of cores."""
 

@@ -41,7 +41,7 @@ def make_plan(options: StudyOptions, workers: Workers, check: Callable[[], None]
         CorpusError: the text that was given is no good.
     """
     size = size_of(options.quick)
-    texts = {CHARACTERS: text_of(None)}
+    texts = {CHARACTERS: text_of(None)} if CHARACTERS in size.tasks else {}
     if options.corpus is not None:
         texts[FILE] = text_of(options.corpus)
     vocabularies = {name: text.vocabulary for name, text in texts.items()}

@@ -86,7 +86,7 @@ def _begin(
 def _announce(study: Study) -> None:
     plan, done = study.plan, study.folder.results(study.plan)
     kinds: dict[tuple[str, int], list[Fit]] = {}
-    for fit in plan.fits:
+    for fit in sorted(plan.fits, key=Fit.as_key):
         kinds.setdefault((fit.task, fit.length), []).append(fit)
     for (task, length), fits in kinds.items():
         minutes = sum(plan.expected_s[fit.name] for fit in fits) / plan.workers / 60
@@ -169,9 +169,8 @@ def models_to_serve(plan: Plan, windows: Sequence[int]) -> dict[str, LanguageMod
 
     Their weights are those before training: what a step costs depends on the shapes alone.
     """
-    vocabulary = text_of(None).vocabulary
     shapes = {
-        fit.variant: text_shape(fit, vocabulary)
+        fit.variant: text_shape(fit, text_of(None).vocabulary)
         for fit in plan.fits
         if fit.task == CHARACTERS and fit.seed == 0
     }

@@ -50,9 +50,9 @@ def _endings(findings: Findings) -> str:
     return (
         f"A fit ends early when its held-out loss is below {percent(recipe.solved_margin)} of what"
         f" counts as solved ({ends[Ended.SOLVED]} fits), or when after two thirds of its updates it"
-        f" has never been {percent(1 - recipe.left_below)} better than the trivial answer"
-        f" ({ends[Ended.STUCK]}); {ends[Ended.BUDGET]} used all their updates,"
-        f" {ends[Ended.DIVERGED]} diverged."
+        f" has never been {percent(1 - recipe.left_below)} better than the trivial answer and is"
+        f" within {percent(recipe.arrived_below - 1)} of it ({ends[Ended.STUCK]});"
+        f" {ends[Ended.BUDGET]} used all their updates, {ends[Ended.DIVERGED]} diverged."
     )
 
 
