@@ -15,6 +15,7 @@ from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import ServerProcess
 from small_models import KINDS, publish, small_model
 
+
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every kind of small model."""
