@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from server_process import ServerProcess
+from small_models import CELLS
 
 ALICE = (
     "The cat sat by the door and looked at the rain. It had rained for a week, and the cat knew "
@@ -25,7 +26,7 @@ def rnnserve(*arguments: str) -> str:
     return ended.stdout + ended.stderr
 
 
-@pytest.fixture(scope="module", params=["rnn", "lstm", "gru"])
+@pytest.fixture(scope="module", params=CELLS)
 def trained(request, tmp_path_factory) -> tuple[Path, Path, float]:
     """A run, the repository it was exported to, and the trainer's streamed bits per character."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +89,19 @@ def test_the_file_stands_alone_and_its_rows_and_time_are_free(graph_of, cell, la
         assert all(isinstance(dim, int) for dim in dims[1 + in_time :])
     assert file.producer_name == "rnnserve"
     assert file.doc_string
+
+
+@every_kind
+def test_onnxruntime_has_nothing_to_warn_of(build_model, graph_of, capfd, cell, layers):
+    spec = model_spec(build_model(cell, layers), "m")
+    options = ort.SessionOptions()
+    options.log_severity_level = 2
+    session = ort.InferenceSession(graph_of(cell, layers), options)
+    for B, T in ((1, 1), (2, 9), (7, 30)):
+        feed = zero_carry(spec, B) | {TOKENS: np.zeros((B, T), np.int64)}
+        logits, *_ = session.run(None, feed)
+        assert logits.shape == (B, T, *spec.outputs[0].shape)
+    assert capfd.readouterr().err == ""
 
 
 @every_kind
