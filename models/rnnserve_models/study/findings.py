@@ -84,10 +84,10 @@ class Findings:
         return Spread.of([result.success for result in seeds]) if seeds else None
 
     def bits(self, task: str, variant: str) -> Spread | None:
-        """Bits per character."""
-        seeds = [result for result in self.results if result.fit.task == task]
-        losses = [r.loss / math.log(2) for r in seeds if r.fit.variant == variant]
-        return Spread.of(losses) if losses else None
+        """Bits per character; those that diverged have none."""
+        seeds = [r for r in self.results if (r.fit.task, r.fit.variant) == (task, variant)]
+        found = [r.loss / math.log(2) for r in seeds if r.ended is not Ended.DIVERGED]
+        return Spread.of(found) if found else None
 
     def solved_below(self, task: str, length: int) -> float:
         """The loss from which on the task counts as solved; 0.0 where there is no such line."""

@@ -48,7 +48,7 @@ class Need:
         return [
             name
             for name, value in self.values.items()
-            if value == best or abs(value - best) <= AS_GOOD * abs(best)
+            if value == best or math.isclose(value, best, rel_tol=AS_GOOD)
         ]
 
     def row(self) -> tuple[str, str, str]:

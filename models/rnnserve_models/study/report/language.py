@@ -29,6 +29,10 @@ def sentences(findings: Findings) -> list[str]:
 
 def _sentence(findings: Findings, task: str) -> str:
     order = ranked(findings, task)
+    lost = [title(name) for name in findings.variants(task) if not findings.bits(task, name)]
+    diverged = f" No seed of {listed(lost)} came to an end." if lost else ""
+    if not order:
+        return diverged.strip()
     (best, least), (worst, most) = order[0], order[-1]
     near = [title(name) for name, bits in order[1:] if bits.least <= least.most]
     same = f", whose seeds overlap with those of {listed(near)}" if near else ""
@@ -36,7 +40,7 @@ def _sentence(findings: Findings, task: str) -> str:
     return (
         f"On {TEXTS[task]} {title(best)} predicts best with {least.middle:.3f} bits per character"
         f"{same}, and {title(worst)} worst with {most.middle:.3f}; frequencies alone give"
-        f" {baseline:.3f}."
+        f" {baseline:.3f}.{diverged}"
     )
 
 
@@ -54,7 +58,6 @@ def readme_table(findings: Findings, task: str = CHARACTERS) -> Table:
     for name in findings.variants(task):
         seeds = [r for r in findings.results if (r.fit.task, r.fit.variant) == (task, name)]
         bits, cost = findings.bits(task, name), costs.get(name)
-        assert bits is not None
         served = ("", "", "")
         if cost is not None:
             served = (
@@ -66,7 +69,7 @@ def readme_table(findings: Findings, task: str = CHARACTERS) -> Table:
             (
                 title(name),
                 f"{seeds[0].parameters:,}",
-                _bits(bits),
+                "diverged" if bits is None else _bits(bits),
                 number(trained_per_s(findings, task, name)),
                 *served,
             )

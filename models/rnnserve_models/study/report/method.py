@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rnnserve_models.study.findings import Findings
 from rnnserve_models.study.fit import Ended
-from rnnserve_models.study.report.markdown import Table, number, percent
+from rnnserve_models.study.report.markdown import Table, listed, number, percent
 
 
 def setting(findings: Findings) -> list[str]:
@@ -47,12 +47,14 @@ def _recipe(findings: Findings) -> str:
 def _endings(findings: Findings) -> str:
     recipe = findings.plan.recipe
     ends = {reason: sum(r.ended is reason for r in findings.results) for reason in Ended}
+    lost = listed([result.fit.name for result in findings.diverged()])
+    diverged = f"{ends[Ended.DIVERGED]} diverged" + (f" ({lost})" if findings.diverged() else "")
     return (
         f"A fit ends early when its held-out loss is below {percent(recipe.solved_margin)} of what"
         f" counts as solved ({ends[Ended.SOLVED]} fits), or when after two thirds of its updates it"
         f" has never been {percent(1 - recipe.left_below)} better than the trivial answer and is"
         f" within {percent(recipe.arrived_below - 1)} of it ({ends[Ended.STUCK]});"
-        f" {ends[Ended.BUDGET]} used all their updates, {ends[Ended.DIVERGED]} diverged."
+        f" {ends[Ended.BUDGET]} used all their updates, {diverged}."
     )
 
 
