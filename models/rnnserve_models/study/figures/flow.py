@@ -7,7 +7,7 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rnnserve_models.study.figures.style import BASELINE, finish, legend, line_of, panels
+from rnnserve_models.study.figures.style import BASELINE, finish, legend, line_of, log_y, panels
 from rnnserve_models.study.findings import Findings, title
 from rnnserve_models.study.report.flow import CLIPPED_AND_NOT, TASK, norms, probed
 from rnnserve_models.study.variants import CLIP, FOR_GRADIENTS
@@ -49,7 +49,6 @@ def _by_lag(findings: Findings, when: str, heading: str, axes: Axes) -> None:
 
 
 def _while_training(findings: Findings, axes: Axes) -> None:
-    axes.set_yscale("log")
     for name in (name for pair in CLIPPED_AND_NOT for name in pair):
         seeds = findings.seeds(TASK, findings.plan.gradient_length, name)
         if not seeds:
@@ -62,6 +61,7 @@ def _while_training(findings: Findings, axes: Axes) -> None:
             **line_of(name) | {"markersize": 3},
         )
     axes.axhline(CLIP, label="clipped to", **BASELINE)
+    log_y(axes)
     finish(
         axes,
         "Whole gradients while training (seed 0)",

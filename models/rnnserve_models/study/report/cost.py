@@ -55,7 +55,7 @@ def _histories(findings: Findings) -> str:
         parts.append(f"more in {listed(more)}")
     again = _range(costs, lambda cost: cost.again_us[longest] / cost.history_us[longest], "times")
     return (
-        f"After {longest} steps one more costs, against after {shortest}, {' and '.join(parts)};"
+        f"After {longest:,} steps one more costs, against after {shortest}, {' and '.join(parts)};"
         f" without a carry, all steps run again, it would cost {again} as much"
         f"{_windows(findings)}."
     )
@@ -138,7 +138,9 @@ def history_table(findings: Findings) -> Table:
         (f"{title(cost.name)}, all again", *(number(cost.again_us[length]) for length in lengths))
         for cost in costs
     ]
-    return Table(("us of one more token after", *(f"{n:,} steps" for n in lengths)), tuple(rows))
+    return Table(
+        ("us of one more token, by steps before", *map("{:,}".format, lengths)), tuple(rows)
+    )
 
 
 def window_table(findings: Findings) -> Table:

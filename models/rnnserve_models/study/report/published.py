@@ -197,13 +197,13 @@ def _sizes(findings: Findings) -> str:
         for task, theirs in (("adding", "600"), ("copy", "1,000"))
         if findings.lengths(task)
     ]
-    updates = sorted({fit.steps for fit in findings.plan.fits})
+    steps = sorted({fit.steps for fit in findings.plan.fits})
+    updates = f"{steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"{steps[0]:,}"
     return (
         f"Lengths differ ({listed([*longest, f'digits {PIXELS} instead of 784'])}), the text is"
         " another one, and so do sizes: theirs are 16,000 parameters for copy, 70,000 for adding"
-        " and digits and three million for characters. Ours all have the same recipe, whatever the"
-        f" architecture: orthogonal recurrent matrices, a highest learning rate of"
-        f" {recipe.learning_rate:g}, at most {updates[0]:,} to {updates[-1]:,} updates of"
-        f" {recipe.batch} rows; nothing was chosen by task or architecture, and a longer run may"
-        " change who solves what."
+        " and digits and three million for characters. Ours are all trained alike: orthogonal"
+        f" recurrent matrices, a highest learning rate of {recipe.learning_rate:g}, at most"
+        f" {updates} updates of {recipe.batch} rows. Nothing of that was chosen by task or"
+        " architecture, and a longer run may change who solves what."
     )
