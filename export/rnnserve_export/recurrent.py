@@ -1,13 +1,14 @@
 """torch's own LSTM, GRU and RNN modules as operators of a graph.
 
 torch's exporter unrolls them or loops, freezes their length in the shapes that it writes down, and
-cuts their weights out of others. So in the copy of a module that is drawn, each of them gives way
-to layers of ONNX's operators, whose weights stand ready as constants. The plain RNN becomes a Scan
+cuts their weights out of others. So in the copy of a module that is drawn, each of them computes
+by layers of ONNX's operators, whose weights stand ready as constants. The plain RNN becomes a Scan
 of one product and its activation (`export/EXPERIMENTS.md` has why).
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeGuard
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,78 +66,69 @@ OPERATORS: dict[Callable[..., Any], Callable[..., Any]] = {
 """What torch's exporter has to know of the layers here."""
 
 
-class DrawnRNN(nn.Module):
-    """Stands in for `nn.LSTM`, `nn.GRU` or `nn.RNN` while a graph is drawn; called as they are."""
-
-    def __init__(self, net: nn.RNNBase) -> None:
-        super().__init__()
-        self.kind = type(net)
-        self.layers = net.num_layers
-        self.hidden = net.hidden_size
-        self.batch_first = net.batch_first
-        self.activate = torch.relu if getattr(net, "nonlinearity", "") == "relu" else torch.tanh
-        arrays = {name: array.detach().numpy() for name, array in net.named_parameters()}
-        for layer in range(net.num_layers):
-            for name, array in self._weights(arrays, layer).items():
-                self.register_buffer(f"{name}{layer}", torch.from_numpy(array))
-
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x (N, T, F) or (T, N, F), state as torch has it, each (layers, N, H)."""
-        x = x.transpose(0, 1) if self.batch_first else x
-        before = self._before(x, state)
-        after = []
-        for layer in range(self.layers):
-            x, *carry = self._layer(layer, x, [array[layer] for array in before])
-            after.append(carry)
-        x = x.transpose(0, 1) if self.batch_first else x
-        first, *second = (torch.stack(arrays) for arrays in zip(*after, strict=True))
-        return x, (first, *second) if second else first
-
-    def _before(self, x: Tensor, state: State | None) -> list[Tensor]:
-        if state is None:
-            zeros = x.new_zeros(self.layers, x.shape[1], self.hidden)
-            return [zeros, zeros] if self.kind is nn.LSTM else [zeros]
-        return [state] if isinstance(state, Tensor) else list(state)
-
-    def _layer(self, layer: int, x: Tensor, carry: list[Tensor]) -> tuple[Tensor, ...]:
-        W, R, B = (getattr(self, f"{name}{layer}") for name in "WRB")
-        if self.kind is nn.LSTM:
-            return torch.ops.rnnserve.lstm_layer(x, *carry, W, R, B)
-        if self.kind is nn.GRU:
-            return torch.ops.rnnserve.gru_layer(x, *carry, W, R, B)
-
-        def step(h: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-            h = self.activate(torch.addmm(drive, h, R))
-            return h, h.clone()
-
-        h, y = scan(step, carry[0], x @ W + B, dim=0)
-        return y, h
-
-    def _weights(self, arrays: Mapping[str, np.ndarray], layer: int) -> dict[str, np.ndarray]:
-        if self.kind is not nn.RNN:
-            gates = LSTM_GATES if self.kind is nn.LSTM else GRU_GATES
-            return packed_layer(arrays, layer, gates)
-        W, R = (arrays[f"weight_{side}_l{layer}"].T for side in ("ih", "hh"))
-        B = np.zeros(self.hidden, W.dtype)
-        for side in ("ih", "hh"):
-            B = B + arrays.get(f"bias_{side}_l{layer}", 0)
-        return {"W": np.ascontiguousarray(W), "R": np.ascontiguousarray(R), "B": B}
-
-
 def drawable(module: nn.Module) -> nn.Module:
-    """The module with stand-ins for what torch's exporter can't draw well; changed in place.
+    """The module, changed in place: what torch's exporter can't draw well computes otherwise.
 
-    What ONNX's operators don't have, or what can't be streamed, is left to torch's exporter.
+    Its attributes and parameters stay as they are, since the module may ask for them. What ONNX's
+    operators don't have, or what can't be streamed, is left to torch's exporter.
     """
-    if _can_be_drawn(module):
-        return DrawnRNN(module)
-    for name, child in list(module.named_modules(remove_duplicate=False)):
-        if _can_be_drawn(child):
-            module.set_submodule(name, DrawnRNN(child))
+    for net in list(module.modules()):
+        if isinstance(net, nn.LSTM | nn.GRU | nn.RNN) and not (net.bidirectional or net.proj_size):
+            for layer in range(net.num_layers):
+                for name, array in _weights(net, layer).items():
+                    net.register_buffer(_buffer(name, layer), torch.from_numpy(array))
+            net.forward = partial(_forward, net)
     return module
 
 
-def _can_be_drawn(module: nn.Module) -> TypeGuard[nn.RNNBase]:
-    if not isinstance(module, nn.LSTM | nn.GRU | nn.RNN):
-        return False
-    return not (module.bidirectional or module.proj_size)
+def _forward(net: nn.RNNBase, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]:
+    """Called as torch's own, by position or by name: input (N, T, F) or (T, N, F), and what goes in
+    and comes out as hx, each (layers, N, H)."""
+    x = input.transpose(0, 1) if net.batch_first else input
+    before = _before(net, x, hx)
+    after = []
+    for layer in range(net.num_layers):
+        x, *carry = _layer(net, layer, x, [array[layer] for array in before])
+        after.append(carry)
+    x = x.transpose(0, 1) if net.batch_first else x
+    first, *second = (torch.stack(arrays) for arrays in zip(*after, strict=True))
+    return x, (first, *second) if second else first
+
+
+def _before(net: nn.RNNBase, x: Tensor, hx: State | None) -> list[Tensor]:
+    if hx is None:
+        zeros = x.new_zeros(net.num_layers, x.shape[1], net.hidden_size)
+        return [zeros, zeros] if isinstance(net, nn.LSTM) else [zeros]
+    return [hx] if isinstance(hx, Tensor) else list(hx)
+
+
+def _layer(net: nn.RNNBase, layer: int, x: Tensor, carry: list[Tensor]) -> tuple[Tensor, ...]:
+    W, R, B = (net.get_buffer(_buffer(name, layer)) for name in "WRB")
+    if isinstance(net, nn.LSTM):
+        return torch.ops.rnnserve.lstm_layer(x, *carry, W, R, B)
+    if isinstance(net, nn.GRU):
+        return torch.ops.rnnserve.gru_layer(x, *carry, W, R, B)
+    activate = torch.relu if net.nonlinearity == "relu" else torch.tanh
+
+    def step(h: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
+        h = activate(torch.addmm(drive, h, R))
+        return h, h.clone()
+
+    h, y = scan(step, carry[0], x @ W + B, dim=0)
+    return y, h
+
+
+def _weights(net: nn.RNNBase, layer: int) -> dict[str, np.ndarray]:
+    """W, R and B of a layer, as its operator wants them."""
+    arrays = {name: array.detach().numpy() for name, array in net.named_parameters()}
+    if isinstance(net, nn.LSTM | nn.GRU):
+        return packed_layer(arrays, layer, LSTM_GATES if isinstance(net, nn.LSTM) else GRU_GATES)
+    W, R = (arrays[f"weight_{side}_l{layer}"].T for side in ("ih", "hh"))
+    B = np.zeros(net.hidden_size, W.dtype)
+    for side in ("ih", "hh"):
+        B = B + arrays.get(f"bias_{side}_l{layer}", 0)
+    return {"W": np.ascontiguousarray(W), "R": np.ascontiguousarray(R), "B": B}
+
+
+def _buffer(name: str, layer: int) -> str:
+    return f"drawn_{name}{layer}"

@@ -33,7 +33,8 @@ class Everything(nn.Module):
     def forward(self, carry: Carry, x: Tensor) -> tuple[Carry, dict[str, Tensor]]:
         line = torch.cat([carry["window"], x], dim=1)
         y = torch.relu(self.conv(line.transpose(1, 2)).transpose(1, 2))
-        y, g = self.gru(self.dropout(y), carry["g"].transpose(0, 1).contiguous())
+        before = [carry["g"][:, layer] for layer in range(self.gru.num_layers)]
+        y, g = self.gru(self.dropout(y), hx=torch.stack(before))
         y, (h, c) = self.lstm(y, (carry["h"][None], carry["c"][None]))
         y, r = self.rnn(y.transpose(0, 1), carry["r"][None])
         y = y.transpose(0, 1)

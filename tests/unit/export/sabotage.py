@@ -30,3 +30,13 @@ def transpose(matrix: np.ndarray) -> np.ndarray:
 def exchange_biases(both: np.ndarray) -> np.ndarray:
     """(1, 2 * gates * H) with the input's and the carry's biases exchanged."""
     return np.concatenate(np.split(both, 2, axis=1)[::-1], axis=1)
+
+
+def exchange_outputs(graph: bytes, one: str, other: str) -> bytes:
+    """The graph with two of its outputs under each other's names."""
+    model = onnx.load_model_from_string(graph)
+    names = {one: other, other: one}
+    for node in model.graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+        node.input[:] = [names.get(name, name) for name in node.input]
+    return bytes(model.SerializeToString())

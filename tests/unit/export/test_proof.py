@@ -25,7 +25,13 @@ from rnnserve_export.parity import torch_answers
 from rnnserve_export.proof import GOLDEN_CHECK, TOLERANCE, prove
 from small_models import CELLS
 
-from .sabotage import change_weight, exchange_biases, swap_two_gates, transpose
+from .sabotage import (
+    change_weight,
+    exchange_biases,
+    exchange_outputs,
+    swap_two_gates,
+    transpose,
+)
 
 
 def golden_of(model, text):
@@ -68,6 +74,21 @@ def test_a_sabotaged_weight_is_caught_and_measured(build_model, text, cell, weig
     assert found, caught.value
     assert float(found[1]) > float(found[2]) >= TOLERANCE
     assert isinstance(caught.value, ExportError)
+
+
+@pytest.mark.parametrize(
+    ("cell", "states"),
+    [
+        ("tcn", ("x1_next", "u1_next")),
+        ("attention", ("k0_next", "v0_next")),
+        ("mingru", ("h0_next", "h1_next")),
+    ],
+)
+def test_a_drawn_graph_that_mixes_up_its_states_is_caught(
+    build_model, graph_of, text, cell, states
+):
+    with pytest.raises(ProofFailed):
+        proof_of(build_model(cell), text, exchange_outputs(graph_of(cell), *states))
 
 
 def test_a_fault_that_only_an_earlier_carry_shows_is_caught(build_model, text):
