@@ -119,7 +119,7 @@ class Result:
     Attributes:
         parameters: of the whole model.
         steps_done: updates done.
-        seconds: of training alone, without the held-out examples.
+        seconds: of the processor, for updates alone: the time on a quiet core.
         inputs_per_s: time indices learnt a second, on one core.
         loss: on what is held out, in the task's unit (MSE or nats), at the end.
         baseline: the loss of the best answer that ignores the input.

@@ -2,7 +2,8 @@
 
 Every architecture gets the same number of updates on the same task.  How long an update takes is
 measured first; where all of it would not fit into the time, all numbers of updates shrink by one
-factor, so that the comparison stays fair and the plan says so.
+factor, so that the comparison stays fair and the plan says so.  Times are the processor's, those of
+quiet cores: a busy machine makes a study longer, not its budgets smaller.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ LEAST_STEPS = 4
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of one update, and of all the rest of a fit (loading, scoring)."""
+    """Seconds of the processor for one update, and for the rest of a fit (loading, scoring)."""
 
     step_s: float
     rest_s: float
@@ -58,7 +59,7 @@ class Plan:
     versions: dict[str, str]
 
     def expected_wall_s(self, fits: Iterable[Fit]) -> float:
-        """Seconds until these are done, with all workers busy."""
+        """Seconds until these are done, with all workers busy on quiet cores."""
         return sum(self.expected_s[fit.name] for fit in fits) / self.workers
 
     def as_dict(self) -> dict[str, Any]:

@@ -104,7 +104,10 @@ def _announce(study: Study) -> None:
         )
     if done:
         say(study.console, f"{len(done)} of {len(plan.fits)} fits are there already")
-    say(study.console, f"{len(left)} fits to do, then serving: at most {minutes:.0f} min")
+    say(
+        study.console,
+        f"{len(left)} fits to do, then serving: at most {minutes:.0f} min on quiet cores",
+    )
 
 
 def _serving_s(study: Study) -> float:

@@ -80,7 +80,7 @@ FULL = Size(
         "copy": TaskSize((25, 50, 100, 200), 16_000, 1_000),
         "digits": TaskSize((64,), 16_000, 600),
         "permuted": TaskSize((64,), 16_000, 600),
-        CHARACTERS: TaskSize((64,), 100_000, 1_200),
+        CHARACTERS: TaskSize((64,), 100_000, 2_000),
     },
     gradient_length=100,
     serving_s=150.0,
