@@ -27,7 +27,7 @@ class StudyOptions:
     seeds: Count | None = None
     """Fits of each kind, each with other weights and examples; 3, or 1 with --quick."""
     minutes: Positive | None = None
-    """The most that all fits may take, budgets shrink alike to suffice; 48, 1 with --quick."""
+    """Time for all fits, at most: all budgets shrink alike to keep it; 48, or 1 with --quick."""
     workers: Count = 2
     """Processes that train side by side, one thread each: best the number of cores."""
 

@@ -62,8 +62,9 @@ def _text() -> str:
     return (
         "Language models are trained by the project's own trainer (the same recipe with a cosine"
         " decay, float32) and scored with the carry streamed over the beginning of the validation"
-        " text. Times and speeds of training are the processor's, on one core; those of serving are by"
-        " the clock, with nothing else of the study running. The raw results are in results.csv, curves.csv, gradients.csv and serving.csv."
+        " text. Times and speeds of training are the processor's, on one core; those of serving are"
+        " by the clock, with nothing else of the study running. The raw results are in results.csv,"
+        " curves.csv, gradients.csv and serving.csv."
     )
 
 
