@@ -18,6 +18,7 @@ from rnnserve_export.feed import zero_carry
 from rnnserve_export.graph import build_graph
 from rnnserve_export.interface import TOKENS, model_spec, reference_answers, torch_model
 from rnnserve_export.parity import difference, graph_answers, in_chunks, torch_answers
+from rnnserve_export.proof import TOLERANCE
 from rnnserve_models.cells import CELLS
 from small_models import CELLS as SMALL_CELLS
 from small_models import DRAWN, KINDS, WRITTEN, random_carry
@@ -53,8 +54,8 @@ def test_torch_and_graph_and_equations_agree_in_any_chunks(answers, cell, layers
     carry = zero_carry(spec, B) if fresh else random_carry(spec, B, rng)
     tokens = {TOKENS: rng.integers(0, spec.inputs[0].high, (B, sum(chunks)))}
     found = in_chunks(graph, carry, tokens, chunks)
-    assert difference(found, reference(carry, tokens)).relative < 1e-5
-    assert difference(found, in_torch(carry, tokens)).relative < 1e-5
+    assert difference(found, reference(carry, tokens)).relative < TOLERANCE
+    assert difference(found, in_torch(carry, tokens)).relative < TOLERANCE
 
 
 @every_kind

@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -27,6 +29,7 @@ from rnnserve_export.triton_rules import triton_problems
 
 from . import own_modules as own
 
+README = Path(__file__).parents[3] / "export" / "README.md"
 READINGS = torch.randn(3, 30, own.WIDTH, generator=torch.Generator().manual_seed(0))
 
 
@@ -315,3 +318,10 @@ def test_the_same_again_publishes_nothing_and_other_weights_the_next_version(tmp
 def test_help_does_not_wait_for_torch():
     looks = "import sys, rnnserve_export.command; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", looks], check=True)
+
+
+def test_the_module_of_the_readme_is_published(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, code, *_ = re.split(r"```python\n|```\n", README.read_text(encoding="utf-8"))
+    exec(compile(code, README.name, "exec"), {})
+    assert versions(tmp_path / "repository" / "smoother") == [1]
