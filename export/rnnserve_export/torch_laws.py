@@ -37,9 +37,12 @@ def check_laws(model: TorchModel, feed: Feed) -> None:
     sizes = SIZES if model.has_time else tuple((rows, 1) for rows, _ in SIZES)
     for B, T in sizes:
         inputs = feed.draw(B, T, rng)
-        _check_shapes(feed, inputs, _asked(compute, zero_carry(feed.spec, B), inputs))
+        answer = _asked(compute, zero_carry(feed.spec, B), inputs)
+        _check_shapes(feed, inputs, answer)
+        _check_finite(answer)
     carry, inputs = Reached(compute, feed, rng).draw(ROWS, rng), feed.draw(ROWS, STEPS, rng)
     whole = _asked(compute, carry, inputs)
+    _check_finite(whole)
     _check_same(whole, _asked(compute, carry, inputs))
     _check_rows(whole, row_by_row(compute)(carry, inputs))
     if model.has_time:
@@ -79,6 +82,17 @@ def _check_shapes(feed: Feed, inputs: Arrays, answer: Answer) -> None:
                 f"the output {tensor.name!r} is {array.dtype} {list(array.shape)} for {B} rows and "
                 f"{T} steps, and has to be {tensor.dtype} {list(wanted)}: one answer for each step"
             )
+
+
+def _check_finite(answer: Answer) -> None:
+    for group in answer:
+        for name, array in group.items():
+            if not np.isfinite(array).all():
+                raise UnservableModule(
+                    f"{name!r} comes out infinite or not a number for inputs like the example's: "
+                    "if the module takes only some numbers, say which with "
+                    "ranges={NAME: (LOW, HIGH)}"
+                )
 
 
 def _check_same(first: Answer, second: Answer) -> None:

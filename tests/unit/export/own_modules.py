@@ -1,12 +1,17 @@
 """Modules as somebody else would write them: some that can be streamed, some that can't."""
 
+from functools import cache
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from rnnserve_export import export_module
+from rnnserve_export.publish import Published
+
 WIDTH = 4
 Carry = dict[str, Tensor]
+READINGS = torch.randn(3, 30, WIDTH, generator=torch.Generator().manual_seed(0))
 
 
 class Everything(nn.Module):
@@ -128,6 +133,10 @@ def remembers(module, h, x):
     return h, x * module.calls
 
 
+def takes_the_root(module, h, x):
+    return h, x.sqrt()
+
+
 def sums_up(module, h, x):
     return h, x.sum(1)
 
@@ -159,3 +168,17 @@ def writes_into_its_carry(module, h, x):
     y = h[:, None] + x.cumsum(1)
     h += x.sum(1)
     return h, y
+
+
+@cache
+def made(kind, *arguments):
+    """A module whose weights are always the same; one for all who ask."""
+    torch.manual_seed(1)
+    return kind(*arguments)
+
+
+def exported(function, repository, **more) -> Published:
+    """Export what the function says."""
+    module = made(Bare, function)
+    given = {"states": module.states, "repository": repository, "name": "m"} | more
+    return export_module(module, READINGS, **given)

@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from rnnserve.engine.runner import Runner
 from rnnserve.repository.spec import TensorSpec
 from rnnserve.repository.tree import read_version, versions
 from rnnserve_export import export_module, modules
-from rnnserve_export.errors import ExportError, OtherInterface, ProofFailed, UnservableModule
+from rnnserve_export.errors import OtherInterface, ProofFailed
 from rnnserve_export.feed import zero_carry
 from rnnserve_export.parity import difference, graph_answers, in_chunks, torch_answers
 from rnnserve_export.torch_model import TorchModel
@@ -30,13 +29,6 @@ from rnnserve_export.triton_rules import triton_problems
 from . import own_modules as own
 
 README = Path(__file__).parents[3] / "export" / "README.md"
-READINGS = torch.randn(3, 30, own.WIDTH, generator=torch.Generator().manual_seed(0))
-
-
-@cache
-def made(kind, *arguments):
-    torch.manual_seed(1)
-    return kind(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +39,10 @@ def repository(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def everything(repository):
-    module = made(own.Everything).train()
-    export_module(module, READINGS, states=module.states, repository=repository, name="everything")
+    module = own.made(own.Everything).train()
+    export_module(
+        module, own.READINGS, states=module.states, repository=repository, name="everything"
+    )
     return read_version(repository, "everything", 1)
 
 
@@ -65,7 +59,7 @@ def test_what_is_published_computes_what_the_module_does_in_any_chunks(everythin
     rng = np.random.default_rng(seed)
     x = {"x": rng.standard_normal((B, sum(chunks), own.WIDTH), np.float32)}
     carry = zero_carry(everything.spec, B)
-    model = TorchModel(made(own.Everything), tuple(own.Everything.states), ("x",))
+    model = TorchModel(own.made(own.Everything), tuple(own.Everything.states), ("x",))
     found = in_chunks(graph_answers(everything.spec, everything.graph), carry, x, chunks)
     assert difference(found, torch_answers(model)(carry, x)).relative < 1e-5
 
@@ -91,7 +85,7 @@ def test_the_config_has_the_states_as_they_were_given_and_the_outputs_as_they_ca
 
 
 def test_the_module_is_left_as_it_was(everything):
-    module = made(own.Everything)
+    module = own.made(own.Everything)
     assert module.training
     assert isinstance(module.gru, torch.nn.GRU)
     assert all(parameter.requires_grad for parameter in module.parameters())
@@ -147,10 +141,10 @@ def test_the_proof_and_golden_vectors_lie_beside_it(everything, repository):
 
 
 def test_a_module_of_one_step_a_call_has_no_axis_for_time(repository):
-    module = made(own.OneStep)
+    module = own.made(own.OneStep)
     console = Console(file=io.StringIO(), width=100)
     export_module(
-        *(module, READINGS[:, 0]),
+        *(module, own.READINGS[:, 0]),
         states=module.states,
         repository=repository,
         name="one_step",
@@ -171,7 +165,7 @@ def test_a_module_of_one_step_a_call_has_no_axis_for_time(repository):
 
 
 def test_whole_numbers_have_their_range_and_every_output_its_name(repository):
-    module = made(own.Tokens)
+    module = own.made(own.Tokens)
     word = torch.randint(0, 7, (2, 9))
     examples = {"on": torch.ones(2, 9, dtype=torch.bool), "add": word.int(), "word": word}
     export_module(
@@ -195,102 +189,19 @@ def test_whole_numbers_have_their_range_and_every_output_its_name(repository):
     np.testing.assert_array_equal(found["echo"], word)
 
 
-def exported(function, repository, **more):
-    module = made(own.Bare, function)
-    given = {"states": module.states, "repository": repository, "name": "m"} | more
-    return export_module(module, READINGS, **given)
-
-
 def test_a_carry_that_is_written_into_is_no_harm(tmp_path):
-    assert exported(own.writes_into_its_carry, tmp_path).is_new
-
-
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (own.looks_ahead, "depends on later steps"),
-        (own.centres_its_window, "depends on later steps .* padded on both sides"),
-        (own.forgets_its_window, "isn't all in the carry .* its last kernel - 1 inputs"),
-        (own.mixes_rows, "among others than alone .* over axis 0"),
-        (own.grows, r"'h' goes in as float32 \[2, 4\] and comes out as float32 \[2, 8\]"),
-        (own.becomes_double, "comes out as float64"),
-        (own.draws_lots, "other numbers the second time"),
-        (own.remembers, "belongs into the carry"),
-        (own.sums_up, r"'output' is float32 \[2, 4\] .* one answer for each step"),
-        (own.wants_two_steps, "fails on 1 rows and 1 steps .* too short"),
-    ],
-    ids=lambda it: getattr(it, "__name__", ""),
-)
-def test_a_module_that_breaks_a_law_is_told_which_and_what_to_do(tmp_path, function, words):
-    with pytest.raises(UnservableModule, match=words):
-        exported(function, tmp_path / "repository")
-    assert not (tmp_path / "repository").exists()
-
-
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (own.branches, r"values of a tensor \(own_modules.py, line \d+: .*torch.where"),
-        (own.loops, "one number of steps only.*time=False"),
-        (own.knows_its_rows, "one number of rows only"),
-    ],
-    ids=lambda it: getattr(it, "__name__", ""),
-)
-def test_a_module_that_torch_cannot_draw_is_told_what_to_do(tmp_path, capfd, function, words):
-    with pytest.raises(UnservableModule, match=words):
-        exported(function, tmp_path / "repository")
-    assert not (tmp_path / "repository").exists()
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        ({"states": {}}, "states is empty.*rnnserve import"),
-        ({"states": {"h": torch.ones(4)}}, "isn't all zeros"),
-        ({"states": {"h": torch.zeros(0)}}, "must be a tensor with elements"),
-        ({"states": {"g": torch.zeros(4)}}, "forward fails on the example: KeyError: 'h'"),
-        ({"states": {"h": torch.zeros(4, dtype=torch.bfloat16)}}, "make it float32"),
-        ({"states": {"h": torch.zeros(4), "g": torch.zeros(1)}}, r"with the states \['h', 'g'\]"),
-        ({"outputs": ("h",)}, "'h' is the name of more than one tensor"),
-        ({"outputs": ("a", "b")}, "returns 1 outputs, and 2 are named"),
-        ({"outputs": ("two words",)}, "'two words' can't be the name"),
-        ({"ranges": {"y": (0, 1)}}, r"ranges names \['y'\], and the inputs are \['x'\]"),
-        ({"files": {"model.onnx": b""}}, "can't be the name of a file"),
-        ({"name": "two words"}, "is no model name"),
-    ],
-)
-def test_what_does_not_describe_the_module_is_refused_by_name(tmp_path, more, words):
-    with pytest.raises(ExportError, match=words):
-        exported(lambda module, h, x: (h, x), tmp_path, **more)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("examples", "words"),
-    [
-        (torch.zeros(4), r"'x' must be a tensor \(N, T, ...\)"),
-        (torch.zeros(2, 3, 4, dtype=torch.int32), r"ranges=\{'x': \(LOW, HIGH\)\}"),
-        ((READINGS, READINGS), r"2 example inputs, and forward names \['x'\]"),
-        ({"readings": READINGS}, r"has \['readings'\], and forward takes \['x'\]"),
-        ({}, "needs an input"),
-    ],
-)
-def test_examples_that_do_not_fit_are_refused(tmp_path, examples, words):
-    module = made(own.Bare, own.loops)
-    with pytest.raises(UnservableModule, match=words):
-        export_module(module, examples, states=module.states, repository=tmp_path, name="m")
+    assert own.exported(own.writes_into_its_carry, tmp_path).is_new
 
 
 def test_a_graph_that_computes_something_else_is_not_published(tmp_path, monkeypatch):
     def wrong(model, spec):
-        other = made(own.Bare, lambda module, h, x: (h + x.sum(1), x * 1.001))
+        other = own.made(own.Bare, lambda module, h, x: (h + x.sum(1), x * 1.001))
         return trace(TorchModel(other, ("h",), ("x",), ("output",)), spec)
 
     trace = modules.trace
     monkeypatch.setattr(modules, "trace", wrong)
     with pytest.raises(ProofFailed, match=r"is off by .* nothing was published"):
-        exported(lambda module, h, x: (h + x.sum(1), x * 1.0), tmp_path / "repository")
+        own.exported(lambda module, h, x: (h + x.sum(1), x * 1.0), tmp_path / "repository")
     assert not (tmp_path / "repository").exists()
 
 
@@ -306,13 +217,13 @@ def test_the_same_again_publishes_nothing_and_other_weights_the_next_version(tmp
         y = h[:, None] + 2 * x.cumsum(1)
         return y[:, -1], y
 
-    assert exported(forgetful, tmp_path).is_new
-    assert not exported(forgetful, tmp_path).is_new
-    assert exported(doubling, tmp_path, files={"notes.txt": b"twice"}).version == 2
+    assert own.exported(forgetful, tmp_path).is_new
+    assert not own.exported(forgetful, tmp_path).is_new
+    assert own.exported(doubling, tmp_path, files={"notes.txt": b"twice"}).version == 2
     assert versions(tmp_path / "m") == [1, 2]
     assert (tmp_path / "m" / "2" / "notes.txt").read_bytes() == b"twice"
     with pytest.raises(OtherInterface):
-        exported(doubling, tmp_path, outputs=["other"])
+        own.exported(doubling, tmp_path, outputs=["other"])
 
 
 def test_help_does_not_wait_for_torch():
