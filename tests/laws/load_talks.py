@@ -112,7 +112,9 @@ async def generates(life: Life) -> None:
     if talk.error is not None:
         _check_error(life, talk)
     fed = await life.session.locate() - life.index
-    if generation.end is not None:
+    if generation.end is None:
+        _drawn_for_nobody(life)
+    else:
         assert generation.end.index == life.index + fed
         _check_end(talk, generation, fed)
     life.twins = _moved(life, talk, fed)
@@ -150,7 +152,8 @@ async def generates_alone(life: Life) -> None:
     fed = len(talk.prompt) + len(talk.tokens) - 1
     assert talk.is_whole()
     assert talk.places(Twin.fresh(life.model), fed, life.session.limits.max_chunk_steps)
-    life.world.room.ledgers[life.model_name].steps += fed
+    # The last token is drawn, and counted, but taken by nobody.
+    life.world.room.ledgers[life.model_name].steps += fed + 1
 
 
 async def is_busy_while_it_generates(life: Life) -> None:
@@ -166,6 +169,7 @@ async def is_busy_while_it_generates(life: Life) -> None:
                 reason = refusal(event)[1]
                 break
     fed = await life.session.locate() - life.index
+    _drawn_for_nobody(life)
     # It may have been over before the step came.
     over = fed == len(talk.prompt) + talk.max_tokens
     assert reason in (None, Reason.SESSION_BUSY) or (over and reason == Reason.INDEX_GAP)
@@ -216,6 +220,11 @@ def _perhaps(life: Life, talk: Talk, opened: int) -> None:
     ledger = life.world.room.ledgers[life.model_name]
     ledger.opened_perhaps += opened
     ledger.steps_perhaps += len(talk.prompt) + talk.max_tokens
+
+
+def _drawn_for_nobody(life: Life) -> None:
+    """One that was left may have drawn, and counted, a token that was never taken."""
+    life.world.room.ledgers[life.model_name].steps_perhaps += 1
 
 
 def _moved(life: Life, talk: Talk, fed: int) -> list[Twin]:
