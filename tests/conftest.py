@@ -1,5 +1,7 @@
 """With --no-skips, as in CI, a test that was skipped and is not optional fails the run."""
 
+import signal
+
 import pytest
 
 SKIPPED = pytest.StashKey[list[str]]()
@@ -13,6 +15,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SKIPPED] = []
+    # A shell tells what it runs in the background to ignore Ctrl-C, and children inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
