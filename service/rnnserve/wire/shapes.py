@@ -37,14 +37,14 @@ def shapes_of(spec: ModelSpec, step: v1.Step) -> tuple[Shape, ...]:
     return shapes
 
 
-def check_shaped(tensor: TensorSpec, memory: bytes, shape: Shape, rows: int = 1) -> None:
-    """Hold the bytes of so many rows against the shape of each, and that against the tensor.
+def check_shaped(tensor: TensorSpec, memory: bytes, shape: Shape) -> None:
+    """Hold the bytes of a step against their shape, and that against the tensor.
 
     Raises Refusal: wrong_shape, wrong_size, value_out_of_range.
     """
     if not fits(shape, tensor.shape) or not can_exist(shape):
         raise _wrong_shape(tensor, shape)
-    count = rows * prod(shape)
+    count = prod(shape)
     if tensor.dtype.kind == "O":
         try:
             found = len(strings.unpack(memory, strings.MAX_ELEMENTS))
