@@ -29,8 +29,20 @@ class ServeSettings:
     http_port: Annotated[int | None, Port] = None
     """Port of the Open Inference Protocol over HTTP, which is off unless this is given. 0 takes a
     free one."""
+    health_port: Annotated[int | None, Port] = None
+    """Port of the health service alone, plaintext always, for probes. Off unless this is given; the
+    gRPC port answers health too. 0 takes a free one."""
+    tls_certificate: Path | None = None
+    """PEM file of the gRPC port's certificate chain, with --tls-key; read again when it changes."""
+    tls_key: Path | None = None
+    """PEM file of the certificate's private key."""
+    tls_client_ca: Path | None = None
+    """PEM file of the authorities that a client's certificate must come from: mutual TLS."""
     model_control: bool = False
     """Whether clients may load and unload models."""
+    poll_s: Annotated[float, Seconds] = 0.0
+    """Seconds between looks at the repository for models that came, changed or went; 0: only
+    SIGHUP makes it look."""
     max_sessions: Annotated[int, AtLeastOne] = 1024
     """Sessions that may be open at once."""
     max_carry_bytes: Annotated[int, AtLeastOne] = 1 << 30
@@ -59,5 +71,12 @@ class ServeSettings:
     """Size of one message, at most."""
     grace_s: Annotated[float, Seconds] = 10.0
     """Seconds that open sessions have left after SIGTERM."""
+    trace_endpoint: str | None = None
+    """Where spans go, an OTLP collector's gRPC address such as http://127.0.0.1:4317; none are made
+    unless this is given. Needs the extra `trace`."""
+    trace_share: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.01
+    """Share of the steps that get spans of their own, in streams that are traced."""
+    log_format: Literal["human", "json"] = "human"
+    """How a line of the log looks."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, to standard error."""
