@@ -16,7 +16,8 @@ def serve(*, settings: ServeSettings = DEFAULTS) -> None:
     """Serve every model of a repository over gRPC.
 
     Ready when the log says so. SIGTERM or Ctrl-C refuses new sessions, gives the open ones
-    --grace-s seconds and stops; a second one stops at once.
+    --grace-s seconds and stops; a second one stops at once. SIGHUP takes up models that came,
+    changed or went; --poll-s does it by itself.
     """
     logs.set_up(settings.log_level)
     server = Server(settings)
@@ -34,4 +35,5 @@ async def _run(server: Server) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
+    loop.add_signal_handler(signal.SIGHUP, server.look_again)
     await server.serve(stop, stop_hard)

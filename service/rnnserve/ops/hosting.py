@@ -5,8 +5,9 @@ last has ended, its ticker stops. A version that can't be loaded leaves the one 
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rnnserve.engine.engine import Engine
@@ -15,6 +16,8 @@ from rnnserve.engine.served import unknown_model
 from rnnserve.errors import ModelProblem, OperatorError, Reason, Refusal
 from rnnserve.ops.loading import Loaded, Loader
 from rnnserve.ops.metrics import Metrics
+from rnnserve.ops.register import Register, printable, served_still, unavailable
+from rnnserve.repository.footprint import NOTHING, Footprint, footprint
 from rnnserve.repository.tokenizer import Tokenizer
 from rnnserve.repository.tree import BrokenModel, model_names, wanted_versions
 from rnnserve.settings import ServeSettings
@@ -23,9 +26,6 @@ from rnnserve.wire.catalogue import Entry
 from rnnserve.wire.inference.repository import Indexed, State
 
 logger = logging.getLogger(__name__)
-
-
-UNLOADED = "unloaded"
 
 
 @dataclass(eq=False)
@@ -42,8 +42,9 @@ class Hosting:
         self._loader = loader
         self._metrics = metrics
         self._hosted: dict[Model, _Hosted] = {}
-        self._states: dict[str, dict[int, Indexed]] = {}
-        """What is told of every model that was found, by name and version."""
+        self._register = Register()
+        self.footprints: dict[str, Footprint] = {}
+        """What each model's folder looked like when it was last read."""
         self._engine: Engine | None = None
         self._lock = asyncio.Lock()
         self._loads: set[asyncio.Task[None]] = set()
@@ -58,8 +59,8 @@ class Hosting:
         Raises OperatorError when there is no repository or nothing in it can be served.
         """
         for name in model_names(self._settings.repository):
-            models, told = self._load_model(name)
-            self._note(name, told)
+            models, told = self._load_model(name, frozenset())
+            self._register.note(name, told)
             for loaded in models:
                 self._take(loaded)
         if not self._hosted and not self._settings.model_control:
@@ -114,16 +115,11 @@ class Hosting:
 
     def broken(self) -> list[BrokenModel]:
         """Every model that was found and can't be served."""
-        return [
-            BrokenModel(entry.name, entry.version, entry.reason)
-            for versions in self._states.values()
-            for entry in versions.values()
-            if entry.state is State.UNAVAILABLE and entry.reason != UNLOADED
-        ]
+        return self._register.broken()
 
     def index(self) -> Sequence[Indexed]:
         """Every version that was found, whatever became of it."""
-        return [entry for name in sorted(self._states) for entry in self._states[name].values()]
+        return self._register.all()
 
     def config(self, model: Model) -> triton.ModelConfig:
         """The model's configuration as it stands in its file; the caller's own copy."""
@@ -135,37 +131,57 @@ class Hosting:
         """Load a model anew from disk. Raises Refusal: not_offered, unknown_model, and
         model_not_ready where a version can't be loaded; what was served goes on then."""
         self._check_control()
-        # A thread can't be stopped: who is cancelled leaves the loading to come to its end.
-        task = asyncio.create_task(self._load(name))
-        self._loads.add(task)
-        task.add_done_callback(self._loaded)
-        await asyncio.shield(task)
+        await self._to_its_end(self._load(name))
 
     async def unload(self, name: str) -> None:
         """Let a model take no new sessions. Raises Refusal: not_offered, unknown_model."""
         self._check_control()
         async with self._lock:
-            served = self._running().served
-            if name not in self._states:
+            if name not in self._register:
                 raise unknown_model(name, 0)
-            for version in served.versions(name):
-                served.withdraw(name, version)
-            versions = self._states[name]
-            self._note(name, [Indexed(name, v, State.UNAVAILABLE, UNLOADED) for v in versions])
+            self._withdraw(name)
+            self._register.note_unloaded(name)
 
-    async def _load(self, name: str) -> None:
+    async def follow(self, name: str, now: Footprint) -> None:
+        """Serve a model as its folder stands: load what has changed, let go what has gone.
+
+        What can't be loaded is told, and leaves what is served.
+        """
+        kept = set(now.versions) - now.changed_versions(self.footprints.get(name, NOTHING))
+        with contextlib.suppress(Refusal):
+            await self._to_its_end(self._load(name, frozenset(kept)))
+
+    async def forget(self, name: str) -> None:
+        """A model isn't there any more: it takes no new sessions, and nothing is told of it."""
+        async with self._lock:
+            self._withdraw(name)
+            self._register.forget(name)
+            self.footprints.pop(name, None)
+        logger.info("model %s has left the repository", printable(name))
+
+    async def _to_its_end(self, load: Coroutine[None, None, None]) -> None:
+        # A thread can't be stopped: who is cancelled leaves the loading to come to its end.
+        task = asyncio.create_task(load)
+        self._loads.add(task)
+        task.add_done_callback(self._loaded)
+        await asyncio.shield(task)
+
+    async def _load(self, name: str, kept: frozenset[int] = frozenset()) -> None:
+        """Load a model's versions but those to be kept, where they are served."""
         async with self._lock:
             if name not in await asyncio.to_thread(model_names, self._settings.repository):
                 raise unknown_model(name, 0)
-            before = list(self._states.get(name, {}).values())
-            self._note(name, [replace(entry, state=State.LOADING) for entry in before])
+            before = self._register.of(name)
+            kept &= set(self._running().served.versions(name))
+            self._register.note(name, [replace(entry, state=State.LOADING) for entry in before])
             try:
-                loaded, told = await asyncio.to_thread(self._load_model, name)
+                loaded, told = await asyncio.to_thread(self._load_model, name, kept)
             except BaseException:
-                self._note(name, before)
+                self._register.note(name, before)
                 raise
             self._replace(name, loaded, told)
-            self._note(name, self._with_served(name, told))
+            served = self._running().served.versions(name)
+            self._register.note(name, served_still(told, name, served))
         if problems := [entry for entry in told if entry.state is State.UNAVAILABLE]:
             raise Refusal(
                 Reason.MODEL_NOT_READY,
@@ -185,20 +201,24 @@ class Hosting:
                 "clients may not load and unload models here; --model-control lets them",
             )
 
-    def _load_model(self, name: str) -> tuple[list[Loaded], list[Indexed]]:
-        """The versions of a model that can be loaded, and what is told of all of them."""
+    def _load_model(self, name: str, kept: frozenset[int]) -> tuple[list[Loaded], list[Indexed]]:
+        """The versions of a model that can be loaded, but for those to be kept, and what is told of
+        all of them."""
         loaded, told = [], []
+        # Looked at before it is read: what is written meanwhile is a change.
+        self.footprints[name] = footprint(self._settings.repository / name)
         try:
             versions = wanted_versions(self._settings.repository, name)
         except Exception as problem:
             versions = []
-            told.append(_unavailable(name, 0, problem))
+            told.append(unavailable(name, 0, problem))
         for version in versions:
             try:
-                loaded.append(self._loader.load(name, version))
+                if version not in kept:
+                    loaded.append(self._loader.load(name, version))
                 told.append(Indexed(name, version, State.READY, ""))
             except ModelProblem as problem:
-                told.append(_unavailable(name, version, problem))
+                told.append(unavailable(name, version, problem))
         return loaded, told
 
     def _replace(self, name: str, loaded: list[Loaded], told: list[Indexed]) -> None:
@@ -210,6 +230,11 @@ class Hosting:
             # Whatever was served is better than what is missing.
             return
         for version in set(served.versions(name)) - {entry.version for entry in told}:
+            served.withdraw(name, version)
+
+    def _withdraw(self, name: str) -> None:
+        served = self._running().served
+        for version in served.versions(name):
             served.withdraw(name, version)
 
     def _take(self, loaded: Loaded) -> _Hosted:
@@ -228,21 +253,6 @@ class Hosting:
         if not task.cancelled() and task.exception() is not None:
             self.failed.set()
 
-    def _with_served(self, name: str, told: list[Indexed]) -> list[Indexed]:
-        """What is told of a model: a version that could not be loaded again is ready as it was."""
-        entries = {entry.version: entry for entry in told}
-        for version in self._running().served.versions(name):
-            entry = entries.get(version)
-            if entry is None:
-                entries[version] = Indexed(name, version, State.READY, "")
-            elif entry.state is not State.READY:
-                reason = f"served as it was; loading it again failed: {entry.reason}"
-                entries[version] = Indexed(name, version, State.READY, reason)
-        return [entries[version] for version in sorted(entries)]
-
-    def _note(self, name: str, told: list[Indexed]) -> None:
-        self._states[name] = {entry.version: entry for entry in told}
-
     def _entry(self, model: Model) -> Entry:
         found = self._hosted[model].loaded.found
         return Entry(
@@ -257,16 +267,3 @@ class Hosting:
     def _running(self) -> Engine:
         assert self._engine is not None, "hosting begins with start()"
         return self._engine
-
-
-def _unavailable(name: str, version: int, problem: Exception) -> Indexed:
-    known = isinstance(problem, ModelProblem)
-    cause = problem.__cause__ if known else problem
-    logger.error("model %r is not served: %s", name, problem, exc_info=cause)
-    text = str(problem) if known else "it could not be read; the log says why"
-    return Indexed(printable(name), version, State.UNAVAILABLE, printable(text))
-
-
-def printable(text: str) -> str:
-    """Folders may be called what no message can carry."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -25,6 +25,7 @@ from rnnserve.ops.grpc_port import GrpcPort
 from rnnserve.ops.hosting import Hosting
 from rnnserve.ops.loading import Loader
 from rnnserve.ops.metrics import Metrics
+from rnnserve.ops.watch import Watch
 from rnnserve.settings import ServeSettings
 from rnnserve.wire.catalogue import Catalogue
 from rnnserve.wire.generate import Generations
@@ -67,6 +68,7 @@ class Server:
             backlog=backlog,
             meter=self._metrics,
         )
+        self._watch = Watch(settings.repository, self._hosting, settings.poll_s)
         self._is_ready = False
         generations = Generations(self.engine, self._hosting.tokenizers)
         self._servicer = Servicer(
@@ -83,6 +85,10 @@ class Server:
             routes.table(), self._metrics, max_body_bytes=settings.max_frame_bytes
         )
 
+    def look_again(self) -> None:
+        """Look at the repository now, and serve what has changed there."""
+        self._watch.ask()
+
     async def serve(self, stop: asyncio.Event, stop_hard: asyncio.Event) -> None:
         """Serve until `stop` is set and the drain is over, or until `stop_hard` is.
 
@@ -97,6 +103,7 @@ class Server:
         calm_collector()
         self._hosting.start(self.engine)
         looking_after = asyncio.create_task(self._look_after())
+        watching = asyncio.create_task(self._watch.run())
         try:
             await grpc_port.start()
             await self._start_http()
@@ -118,7 +125,10 @@ class Server:
             await asyncio.gather(self._http.stop(CUT_GRACE_S), grpc_port.stop(CUT_GRACE_S))
         finally:
             looking_after.cancel()
-            await asyncio.gather(looking_after, self._hosting.stop(), return_exceptions=True)
+            watching.cancel()
+            await asyncio.gather(
+                looking_after, watching, self._hosting.stop(), return_exceptions=True
+            )
             await asyncio.gather(self._http.stop(0.0), grpc_port.stop(None))
             self._executor.shutdown(wait=True, cancel_futures=True)
             metrics_port.close()
