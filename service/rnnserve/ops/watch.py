@@ -1,8 +1,8 @@
 """Looks at the repository, and lets what is served follow it.
 
-A change is taken up once it has stood still from one look to the next, so that a folder in the midst
-of being copied isn't loaded; at once where somebody asks for it. A repository that is not there, or
-in which every model is gone, is a disk that is away: what is served stays.
+A change is taken up once it has stood still from one look to the next, so that a folder that is
+just being copied isn't loaded; at once where somebody asks for it. A repository that is not there,
+or in which every model is gone, is a disk that is away: what is served stays.
 """
 
 import asyncio

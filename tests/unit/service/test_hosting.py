@@ -20,6 +20,7 @@ from rnnserve.errors import OperatorError, Reason, Refusal
 from rnnserve.ops.hosting import Hosting
 from rnnserve.ops.loading import Loader
 from rnnserve.ops.metrics import Metrics
+from rnnserve.repository.footprint import footprint
 from rnnserve.settings import ServeSettings
 from rnnserve.wire.inference.repository import State
 from tiny_models import accumulator, adder, publish
@@ -276,3 +277,55 @@ async def test_a_model_whose_carry_has_no_room_is_told_so(repository):
         assert here.engine.served.names() == ["adder"]
         (broken,) = here.hosting.broken()
         assert "--max-carry-bytes" in broken.problem
+
+
+async def follow(here: House, name: str = "sum") -> None:
+    await here.hosting.follow(name, footprint(here.repository / name))
+
+
+async def test_following_loads_what_has_changed_and_nothing_else(repository):
+    say(repository, "version_policy: { all { } }")
+    async with house(repository) as here:
+        first = here.engine.model("sum", 1)
+        add_version(repository, 2)
+        await follow(here)
+        assert here.engine.served.versions("sum") == [1, 2]
+        assert here.engine.model("sum", 1) is first
+        shutil.rmtree(repository / "sum" / "1")
+        await follow(here)
+        assert here.engine.served.versions("sum") == [2]
+        assert here.engine.served.retiring == (first,)
+
+
+async def test_following_a_broken_version_tells_it_and_keeps_the_good_one(repository):
+    async with house(repository) as here:
+        good = here.engine.model("sum")
+        add_version(repository, 2)
+        damage(repository, 2)
+        await follow(here)
+        assert here.engine.model("sum") is good
+        (broken,) = here.hosting.broken()
+        assert (broken.name, broken.version) == ("sum", 2)
+        shutil.copy(repository / "sum" / "1" / "model.onnx", repository / "sum" / "2")
+        await follow(here)
+        assert here.engine.model("sum").spec.version == 2
+        assert here.hosting.broken() == []
+
+
+async def test_an_older_version_comes_back_where_the_newest_is_taken_away(repository):
+    add_version(repository, 2)
+    async with house(repository) as here:
+        assert here.engine.served.versions("sum") == [2]
+        shutil.rmtree(repository / "sum" / "2")
+        await follow(here)
+        assert here.engine.served.versions("sum") == [1]
+
+
+async def test_a_model_that_is_forgotten_finishes_its_sessions_and_is_not_told_of(repository):
+    async with house(repository) as here:
+        session = here.engine.open(here.engine.model("sum"))
+        await here.hosting.forget("sum")
+        assert here.states() == {("adder", 1): State.READY}
+        assert await here.step(session, 1.0) == 1
+        with pytest.raises(Refusal):
+            here.engine.model("sum")
