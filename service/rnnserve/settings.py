@@ -61,6 +61,9 @@ class ServeSettings:
     """Blocks are cut so that one is expected to take no longer."""
     max_stall_ms: Annotated[float, Milliseconds] = 2.0
     """A run expected to take longer leaves the event loop for a worker thread."""
+    run_threads: Annotated[int | None, AtLeastOne] = None
+    """Threads for such runs. Not given: as many as cores, by affinity and by CPU quota (cgroup
+    v2)."""
     max_chunk_steps: Annotated[int, AtLeastOne] = 4096
     """Steps in one message, at most."""
     max_waiting_steps: Annotated[int, AtLeastOne] = 1_000_000

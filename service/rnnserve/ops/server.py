@@ -21,6 +21,7 @@ from rnnserve.engine.meter import Cause
 from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import OperatorError
+from rnnserve.ops.cores import usable_cores
 from rnnserve.ops.grpc_port import GrpcPort
 from rnnserve.ops.hosting import Hosting
 from rnnserve.ops.loading import Loader
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 CUT_GRACE_S = 1.0
 LOOK_EVERY_S = 0.1
+THREADS_ASIDE = 4
+"""What isn't a run (loading, long prompts) has so many threads more than there are for runs."""
 RUN_NICENESS = 5
 """Of the threads that run long batches."""
 
@@ -53,7 +56,9 @@ class Server:
         """Load the models. Raises OperatorError when there is nothing to serve."""
         self._settings = settings
         self._metrics = Metrics()
-        self._executor = ThreadPoolExecutor(thread_name_prefix="run", initializer=yield_to_loop)
+        self._threads = settings.run_threads or usable_cores()
+        self._executor = ThreadPoolExecutor(self._threads, "run", initializer=yield_to_loop)
+        logger.info("long batches run on %d threads", self._threads)
         backlog = Backlog(BacklogLimits(settings.max_waiting_steps, settings.max_waiting_bytes))
         loader = Loader(settings, backlog, self._metrics, self._executor)
         self._hosting = Hosting(settings, loader, self._metrics)
@@ -100,6 +105,8 @@ class Server:
             metrics_port = self._metrics.serve(self._settings.host, self._settings.metrics_port)
         except OSError as error:
             raise OperatorError(f"--metrics-port {self._settings.metrics_port}: {error}") from None
+        aside = ThreadPoolExecutor(self._threads + THREADS_ASIDE, "aside")
+        asyncio.get_running_loop().set_default_executor(aside)
         calm_collector()
         self._hosting.start(self.engine)
         looking_after = asyncio.create_task(self._look_after())
