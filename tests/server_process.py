@@ -17,9 +17,11 @@ START = (sys.executable, "-m", "rnnserve")
 class ServerProcess:
     """`rnnserve serve` on a repository; a context manager that leaves no process behind."""
 
-    def __init__(self, repository: Path, *options: str, command: tuple[str, ...] = START) -> None:
+    def __init__(
+        self, repository: Path, *options: str, command: tuple[str, ...] = START, port: int = 0
+    ) -> None:
         self._command = [*command, "serve", "--repository", str(repository)]
-        self._command += ["--port", "0", "--metrics-port", "0", *options]
+        self._command += ["--port", str(port), "--metrics-port", "0", *options]
         self.log: list[str] = []
         self.target = self.metrics_url = ""
 

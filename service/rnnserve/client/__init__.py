@@ -1,5 +1,6 @@
-"""The client of rnnserve: AsyncClient for asyncio, Client without."""
+"""The client of rnnserve: AsyncClient for asyncio, Client without; and fleets of servers."""
 
+from rnnserve.client.async_fleet import AsyncFleet
 from rnnserve.client.async_generation import AsyncGeneration
 from rnnserve.client.async_session import AsyncSession
 from rnnserve.client.asynchronous import AsyncClient
@@ -9,12 +10,14 @@ from rnnserve.client.errors import TRANSPORT, BadInput, ServerError
 from rnnserve.client.facts import Audit, BrokenModel, Cost, Costs, Limits, Model, Models
 from rnnserve.client.generation import End, Piece, Sampling
 from rnnserve.client.plain import Client
+from rnnserve.client.plain_fleet import Fleet
 from rnnserve.client.plain_generation import Generation
 from rnnserve.client.plain_session import Session
 
 __all__ = [
     "TRANSPORT",
     "AsyncClient",
+    "AsyncFleet",
     "AsyncGeneration",
     "AsyncSession",
     "Audit",
@@ -25,6 +28,7 @@ __all__ = [
     "Cost",
     "Costs",
     "End",
+    "Fleet",
     "Generation",
     "Limits",
     "Model",
