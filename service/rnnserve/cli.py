@@ -128,6 +128,13 @@ COMMANDS = (
         ("rnnserve audit", "rnnserve audit --target gpu-box:8001 && echo sound"),
     ),
     Command(
+        "health",
+        "rnnserve.commands.health:health",
+        SERVE,
+        "Ask whether a running server takes new sessions.",
+        ("rnnserve health", "rnnserve health --target 127.0.0.1:8003 --timeout-s 1"),
+    ),
+    Command(
         "demo",
         "rnnserve.commands.demo:demo",
         SERVE,

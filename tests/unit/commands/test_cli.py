@@ -47,7 +47,7 @@ def test_the_client_loads_no_model_runtime():
     assert (ran.stdout, ran.stderr) == ("[]\n", "")
 
 
-@pytest.mark.parametrize("command", ["serve", "models", "generate", "score", "audit"])
+@pytest.mark.parametrize("command", ["serve", "models", "generate", "score", "audit", "health"])
 def test_help_of_a_command_says_more_than_the_list_and_ends_with_an_example(run, command):
     shown = run(command, "--help").out
     (known,) = [one for one in cli.COMMANDS if one.name == command]
