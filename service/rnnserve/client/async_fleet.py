@@ -115,22 +115,21 @@ class AsyncFleet:
         """The client of the server that has the fewest sessions of ours, for whatever else is asked
         of one: a generation counts as a session as long as this is held."""
         await self._look()
-        for member in self._members.order(_now_s()):
-            member.sessions += 1
-            try:
-                yield await self._entered_client(member)
-            finally:
-                await self._close(member)
-            return
-        raise nobody(self.target)
+        member = self._members.choose(_now_s())
+        if member is None:
+            raise nobody(self.target)
+        try:
+            yield await self._entered_client(member)
+        finally:
+            await self._close(member)
 
     @asynccontextmanager
     async def _placed(self, opening: Opening) -> AsyncIterator[AsyncSession]:
         await self._look()
+        asked: list[Member[AsyncClient]] = []
         refused = nobody(self.target)
-        for member in self._members.order(_now_s()):
-            # Counted from now on, so that many who open at once don't all choose the same.
-            member.sessions += 1
+        while (member := self._members.choose(_now_s(), asked)) is not None:
+            asked.append(member)
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(self._close, member)
                 try:

@@ -57,13 +57,21 @@ class Members(Generic[C]):
             member.is_there = member.address in addresses
         return [member.client for member in self.all() if self._leaves(member)]
 
-    def order(self, now_s: float) -> list[Member[C]]:
-        """In which order to ask them: the one with the fewest sessions first, those that rest last,
-        and first the one that has rested longest."""
-        return sorted(
-            (member for member in self._members.values() if member.is_there),
-            key=lambda member: (max(0.0, member.rests_until_s - now_s), member.sessions),
+    def choose(self, now_s: float, asked: Collection[Member[C]] = ()) -> Member[C] | None:
+        """Where to open a session next, but for those `asked` already: where there are the fewest;
+        who rests comes last, and first who has rested longest. None: all were asked.
+
+        The session counts from now on, so that many who open at once don't all choose the same.
+        """
+        left = [one for one in self._members.values() if one.is_there and one not in asked]
+        chosen = min(
+            left,
+            key=lambda one: (max(0.0, one.rests_until_s - now_s), one.sessions),
+            default=None,
         )
+        if chosen is not None:
+            chosen.sessions += 1
+        return chosen
 
     def closed(self, member: Member[C]) -> C | None:
         """A session there has ended, or wasn't opened. The client, where nobody needs it more."""

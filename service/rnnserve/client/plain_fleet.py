@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
@@ -144,15 +144,10 @@ class Fleet:
                 return
         raise refused
 
-    def _next(self, asked: "tuple[()] | list[Member[Client]]") -> Member[Client] | None:
-        """The server to be asked next, with the session already counted; None: all were asked."""
+    def _next(self, asked: Collection[Member[Client]]) -> Member[Client] | None:
         with self._lock:
             self._look()
-            for member in self._members.order(time.monotonic()):
-                if member not in asked:
-                    member.sessions += 1
-                    return member
-        return None
+            return self._members.choose(time.monotonic(), asked)
 
     def _close(self, member: Member[Client]) -> None:
         with self._lock:

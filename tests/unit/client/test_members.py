@@ -12,13 +12,8 @@ ADDRESSES = st.sets(st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::
 
 
 def opened(members: Members[str], count: int) -> list:
-    """So many sessions, each where the order says."""
-    chosen = []
-    for _ in range(count):
-        member = members.order(0.0)[0]
-        member.sessions += 1
-        chosen.append(member)
-    return chosen
+    """Where so many sessions are opened."""
+    return [members.choose(0.0) for _ in range(count)]
 
 
 @given(ADDRESSES, st.integers(0, 40))
@@ -68,8 +63,11 @@ def test_who_rests_is_asked_last_and_first_who_has_rested_longest():
     members.update({"a", "b", "c"})
     a, b, c = sorted(members.all(), key=lambda member: member.address)
     a.rests_until_s, b.rests_until_s, c.sessions = 9.0, 5.0, 100
-    assert members.order(1.0) == [c, b, a]
-    assert members.order(6.0) == [b, c, a]
+    for now_s, order in ((1.0, [c, b, a, None]), (6.0, [b, c, a, None])):
+        asked = []
+        for expected in order:
+            assert members.choose(now_s, asked) is expected
+            asked.append(expected)
 
 
 @pytest.mark.parametrize(
