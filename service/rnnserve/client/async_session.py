@@ -70,6 +70,11 @@ class AsyncSession:
         """
         return self._progress.index
 
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the server ends the session because it stops, as far as it has said so."""
+        return self._stream.drain.left_s
+
     async def step(self, *arrays: ArrayLike, timeout_s: float | None = None) -> Answer:
         """Takes a chunk of T >= 1 steps, one array an input, each (T, *shape). Where a shape has a
         -1, a chunk is one step, and each array has the shape itself, of any length there.

@@ -65,6 +65,18 @@ class AsyncClient:
         await self._stream.close()
         await self._channel.close()
 
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the server ends the sessions that are open, once it has said on this
+        client's stream that it stops: it takes no new ones. None: it has said nothing."""
+        return self._stream.drain.left_s
+
+    async def draining(self) -> float:
+        """Returns `left_s` when the server has said that it stops. It can be told only while this
+        client has a stream, that is, after the first operation of a session."""
+        await self._stream.drain.begun()
+        return self.left_s or 0.0
+
     async def wait_ready(self, timeout_s: float) -> None:
         """Returns when the server answers; raises ServerError (transport) after `timeout_s`."""
         await self._models(timeout_s, wait_for_ready=True)

@@ -103,6 +103,8 @@ class Audit:
     waiting_steps: int
     waiting_bytes: int
     generations: int
+    tasks: int
+    """Of the server's loop: those of the calls under way, and a few that it always has."""
 
 
 def read_limits(message: pb.Limits) -> Limits:
@@ -161,4 +163,5 @@ def read_audit(message: pb.AuditReply) -> Audit:
         waiting_steps=message.waiting_steps,
         waiting_bytes=message.waiting_bytes,
         generations=message.generations,
+        tasks=message.tasks,
     )

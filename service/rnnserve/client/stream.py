@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from rnnserve.client.channel import broke_off, may_go_twice, telling
+from rnnserve.client.drain import Drain
 from rnnserve.client.errors import TRANSPORT, ServerError, from_rpc_error
 from rnnserve.client.facts import Limits
 from rnnserve.client.frames import UNTOLD_FRAME_BYTES, UNTOLD_FRAME_OPERATIONS, take_frame
@@ -54,6 +55,7 @@ class OperationStream:
     def __init__(self, stub: "rpc.RnnServeAsyncStub") -> None:
         self.limits: Limits | None = None
         """What the server has said of its frames."""
+        self.drain = Drain()
         self._stub = stub
         self._ids = itertools.count(1)
         self._written = 0
@@ -101,6 +103,7 @@ class OperationStream:
 
     async def _one_stream(self) -> ServerError:
         """Carries until the stream ends, and says why it did."""
+        self.drain.forget()
         call: Call = self._stub.Stream()
         tasks = {asyncio.create_task(self._read(call)), asyncio.create_task(self._write(call))}
         try:
@@ -119,6 +122,8 @@ class OperationStream:
             for event in frame.events:
                 if asked := self._asked.pop(event.id, None):
                     asked.settle(outcome_of(event))
+                elif event.HasField("draining"):
+                    self.drain.told(event.draining.left_s)
         # A server may give its streams an age: what was under way goes on with the next one.
         raise ServerError(
             TRANSPORT, "the server ended the stream", code=grpc.StatusCode.UNAVAILABLE

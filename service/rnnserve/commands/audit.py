@@ -35,4 +35,5 @@ def counts(found: Audit) -> tuple[tuple[str, int], ...]:
         ("generations", found.generations),
         ("waiting steps", found.waiting_steps),
         ("waiting bytes", found.waiting_bytes),
+        ("tasks", found.tasks),
     )

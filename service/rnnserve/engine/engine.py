@@ -227,6 +227,11 @@ class Engine:
         """Whether a session is open, or a request that stands alone under way."""
         return len(self.table) > 0 or any(model.guests for model in self.served)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all that was taken in is answered."""
+        return not self.backlog.steps and not any(model.generations for model in self.served)
+
     def drain(self) -> None:
         """Refuse new sessions, and requests that stand alone, from now on."""
         self.draining = True

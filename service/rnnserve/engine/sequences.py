@@ -92,6 +92,8 @@ class Sequences:
         except Refusal as refusal:
             if refusal.reason not in ENDED:
                 raise
+        if self._ended.get(name.key) is Cause.DRAINED:
+            self._engine.check_open()
         raise self._not_started(name)
 
     def step(self, name: Name, model: Model, request: Request) -> None:

@@ -33,6 +33,7 @@ _TOLD = {
 
 _SHUT = {
     Reason.SESSION_CLOSED: "the session is being closed",
+    Reason.DRAINING: "the server is stopping: the session ends behind its steps under way",
     Reason.SESSION_BUSY: "a generation moves the session; cancel it or wait for its end",
 }
 
@@ -249,10 +250,13 @@ class SessionTable:
         return ended
 
     def end_all(self, cause: Cause) -> None:
-        """End every session in which nothing is under way."""
+        """End every session in which nothing is under way. The others take no more operations; who
+        calls again ends those that have come to rest."""
         for session_id, entry in list(self._entries.items()):
             if entry.session.state is State.OPEN:
                 self.end(session_id, cause)
+            elif entry.shut is None:
+                entry.shut = Reason.DRAINING
 
     def _look_again(self, entry: Entry) -> None:
         """When it could be due next. One that is busy beyond its time is looked at each time, one

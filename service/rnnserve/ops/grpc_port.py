@@ -17,9 +17,13 @@ class GrpcPort:
     """Answers from `start` to `stop`; health says SERVING in between, from `set_ready` on."""
 
     def __init__(
-        self, settings: ServeSettings, servicers: list[tuple[ServiceDescriptor, object]]
+        self,
+        settings: ServeSettings,
+        servicers: list[tuple[ServiceDescriptor, object]],
+        credentials: grpc.ServerCredentials | None = None,
     ) -> None:
-        """Bind the port. Raises OperatorError when it can't be had."""
+        """Bind the port; with `credentials` it speaks TLS alone. Raises OperatorError when it can't
+        be had."""
         self._names = [service.full_name for service, _ in servicers]
         self._health = health.aio.HealthServicer()
         self._server = _server(settings.max_frame_bytes + ROOM_FOR_REFUSAL_BYTES)
@@ -28,7 +32,9 @@ class GrpcPort:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        self.port = _bind(self._server, f"{settings.host}:{settings.port}")
+        # gRPC's core asks them anew for every connection, and keeps nothing alive.
+        self._credentials = credentials
+        self.port = _bind(self._server, f"{settings.host}:{settings.port}", credentials)
 
     async def start(self) -> None:
         await self._server.start()
@@ -64,8 +70,10 @@ def _server(limit_bytes: int) -> grpc.aio.Server:
     )
 
 
-def _bind(server: grpc.aio.Server, address: str) -> int:
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
     try:
+        if credentials is not None:
+            return server.add_secure_port(address, credentials)
         return server.add_insecure_port(address)
     except RuntimeError:
         raise OperatorError(

@@ -86,6 +86,7 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=self.registry,
         )
+        self._expiry: Gauge | None = None
         build = Info("rnnserve_build", "What is running.", registry=self.registry)
         build.info(
             {
@@ -164,6 +165,17 @@ class Metrics:
     def lagged(self, lag_s: float) -> None:
         """The event loop woke up this much late."""
         self._loop_lag.observe(lag_s)
+
+    def certificate_expires(self, at_s: float) -> None:
+        """When the gRPC port's certificate does, as seconds since 1970; there is no such series
+        without TLS."""
+        if self._expiry is None:
+            self._expiry = Gauge(
+                "rnnserve_certificate_expiry_timestamp_seconds",
+                "When the gRPC port's certificate expires.",
+                registry=self.registry,
+            )
+        self._expiry.set(at_s)
 
     def opened(self, model: str) -> None:
         self._opened.labels(model).inc()

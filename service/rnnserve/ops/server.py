@@ -1,32 +1,33 @@
-"""A server's life: start, serve until told to stop, drain, stop.
+"""A server's life: load, serve until told to stop, drain, stop.
 
-The order of the stop: not ready, new sessions refused; open sessions have `grace_s` to end; streams
-that are left are cut after what is ready for them; gRPC, the tickers, the metrics port.
+What was begun ends in the reverse order: the ports of the callers, the tickers, the threads of long
+runs, the metrics port, the health port. `drain.py` has what comes before: how the callers leave.
 """
 
 import asyncio
-import contextlib
 import gc
 import logging
-import os
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Coroutine
+from contextlib import AsyncExitStack
 from functools import partial
 
 from rnnserve.engine.audit import audit
 from rnnserve.engine.backlog import Backlog, BacklogLimits
 from rnnserve.engine.engine import Engine
-from rnnserve.engine.meter import Cause
 from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import OperatorError
 from rnnserve.ops.cores import usable_cores
+from rnnserve.ops.drain import drain
 from rnnserve.ops.grpc_port import GrpcPort
+from rnnserve.ops.health_port import Health, HealthPort
 from rnnserve.ops.hosting import Hosting
 from rnnserve.ops.loading import Loader
-from rnnserve.ops.metrics import Metrics
+from rnnserve.ops.metrics import Metrics, MetricsPort
+from rnnserve.ops.tls import Certificates, tls_files
 from rnnserve.ops.watch import Watch
+from rnnserve.ops.workers import Workers
 from rnnserve.settings import ServeSettings
 from rnnserve.wire.catalogue import Catalogue
 from rnnserve.wire.generate import Generations
@@ -41,29 +42,29 @@ from rnnserve.wire.stream import Streams
 
 logger = logging.getLogger(__name__)
 
-CUT_GRACE_S = 1.0
+WRITE_S = 1.0
+"""What is ready to be read has so long at the end; who doesn't read it is cut."""
 LOOK_EVERY_S = 0.1
-THREADS_ASIDE = 4
-"""What isn't a run (loading, long prompts) has so many threads more than there are for runs."""
-RUN_NICENESS = 5
-"""Of the threads that run long batches."""
+SERVICES = (SERVICE.full_name, INFERENCE.full_name)
 
 
 class Server:
     """One process's server. Owns the loop's tasks, the ports and the worker threads."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        """Load the models. Raises OperatorError when there is nothing to serve."""
+        """Put it together, without its models. Raises OperatorError for an unfit certificate."""
         self._settings = settings
         self._metrics = Metrics()
-        self._threads = settings.run_threads or usable_cores()
-        self._executor = ThreadPoolExecutor(self._threads, "run", initializer=yield_to_loop)
-        logger.info("long batches run on %d threads", self._threads)
+        files = tls_files(settings)
+        self._certificates = (
+            Certificates(files, self._metrics.certificate_expires) if files is not None else None
+        )
+        self._workers = Workers(settings.run_threads or usable_cores())
         backlog = Backlog(BacklogLimits(settings.max_waiting_steps, settings.max_waiting_bytes))
-        loader = Loader(settings, backlog, self._metrics, self._executor)
+        loader = Loader(settings, backlog, self._metrics, self._workers.runs)
         self._hosting = Hosting(settings, loader, self._metrics)
         self.engine = Engine(
-            self._hosting.load_all(),
+            (),
             table=TableLimits(
                 settings.max_sessions,
                 settings.max_carry_bytes,
@@ -75,6 +76,7 @@ class Server:
         )
         self._watch = Watch(settings.repository, self._hosting, settings.poll_s)
         self._is_ready = False
+        self._health = Health(SERVICES, lambda: self._is_ready)
         generations = Generations(self.engine, self._hosting.tokenizers)
         self._servicer = Servicer(
             Streams(Operations(self.engine, settings.max_frame_bytes)),
@@ -94,58 +96,88 @@ class Server:
         """Look at the repository now, and serve what has changed there."""
         self._watch.ask()
 
-    async def serve(self, stop: asyncio.Event, stop_hard: asyncio.Event) -> None:
-        """Serve until `stop` is set and the drain is over, or until `stop_hard` is.
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Load the models and serve them until `stop` is set and the drain is over. Where it is set
+        before they are loaded, nothing is served.
 
-        Raises OperatorError when a port can't be had, and whatever ended a ticker.
+        Raises OperatorError when there is nothing to serve or a port can't be had, and whatever
+        ended a ticker.
         """
-        servicers = [(SERVICE, self._servicer), (INFERENCE, self._inference)]
-        grpc_port = GrpcPort(self._settings, servicers)
-        try:
-            metrics_port = self._metrics.serve(self._settings.host, self._settings.metrics_port)
-        except OSError as error:
-            raise OperatorError(f"--metrics-port {self._settings.metrics_port}: {error}") from None
-        aside = ThreadPoolExecutor(self._threads + THREADS_ASIDE, "aside")
-        asyncio.get_running_loop().set_default_executor(aside)
-        calm_collector()
-        self._hosting.start(self.engine)
-        looking_after = asyncio.create_task(self._look_after())
-        watching = asyncio.create_task(self._watch.run())
-        try:
-            await grpc_port.start()
-            await self._start_http()
-            self._is_ready = True
-            await grpc_port.set_ready()
-            logger.info(
-                "rnnserve is ready: grpc %s:%d, metrics http://%s:%d/metrics, models: %s",
-                self._settings.host,
-                grpc_port.port,
-                self._settings.host,
-                metrics_port.port,
-                ", ".join(self.engine.served.names()),
-            )
-            await _first(stop, stop_hard, self._hosting.failed)
-            self._hosting.raise_failure()
-            self._is_ready = False
-            await grpc_port.set_not_ready()
-            await self._drain(stop_hard)
-            await asyncio.gather(self._http.stop(CUT_GRACE_S), grpc_port.stop(CUT_GRACE_S))
-        finally:
-            looking_after.cancel()
-            watching.cancel()
-            await asyncio.gather(
-                looking_after, watching, self._hosting.stop(), return_exceptions=True
-            )
-            await asyncio.gather(self._http.stop(0.0), grpc_port.stop(None))
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            metrics_port.close()
+        asyncio.get_running_loop().set_default_executor(self._workers.aside)
+        async with AsyncExitStack() as life:
+            self._open_health_port(life)
+            _accompany(life, self._turn())
+            if await self._load(stop):
+                await self._serve(life, stop)
+        self._workers.dismiss()
         logger.info("stopped")
 
-    async def _start_http(self) -> None:
+    async def _load(self, stop: asyncio.Event) -> bool:
+        """Load the models in a thread, so that signals and probes are answered meanwhile. False
+        where told to stop before they are loaded: a thread can't be."""
+        loading = asyncio.create_task(asyncio.to_thread(self._hosting.load_all))
+        await _first(stop.wait(), loading)
+        if not loading.done() or loading.cancelled():
+            return False
+        for model in loading.result():
+            self.engine.served.add(model)
+        calm_collector()
+        return True
+
+    async def _serve(self, life: AsyncExitStack, stop: asyncio.Event) -> None:
+        metrics_port = self._open_metrics_port(life)
+        life.callback(self._workers.dismiss)
+        self._hosting.start(self.engine)
+        life.push_async_callback(self._hosting.stop)
+        _accompany(life, self._look_after())
+        _accompany(life, self._watch.run())
+        servicers = [(SERVICE, self._servicer), (INFERENCE, self._inference)]
+        credentials = self._certificates.credentials() if self._certificates else None
+        grpc_port = GrpcPort(self._settings, servicers, credentials)
+        life.push_async_callback(grpc_port.stop, None)
+        await grpc_port.start()
+        await self._start_http(life)
+        self._is_ready = True
+        await grpc_port.set_ready()
+        logger.info(
+            "rnnserve is ready: grpc %s:%d, metrics http://%s:%d/metrics, models: %s",
+            self._settings.host,
+            grpc_port.port,
+            self._settings.host,
+            metrics_port.port,
+            ", ".join(self.engine.served.names()),
+        )
+        await _first(stop.wait(), self._hosting.failed.wait())
+        self._hosting.raise_failure()
+        self._is_ready = False
+        await grpc_port.set_not_ready()
+        await drain(self.engine, self._servicer, self._inference, self._settings.grace_s)
+        await asyncio.gather(self._http.stop(WRITE_S), grpc_port.stop(WRITE_S))
+
+    def _open_health_port(self, life: AsyncExitStack) -> None:
+        """Answer probes, where that was asked for."""
+        port = self._settings.health_port
+        if port is None:
+            return
+        health_port = HealthPort(self._settings.host, port, self._health)
+        life.callback(health_port.close)
+        logger.info("health alone: grpc %s:%d", self._settings.host, health_port.port)
+
+    def _open_metrics_port(self, life: AsyncExitStack) -> MetricsPort:
+        port = self._settings.metrics_port
+        try:
+            metrics_port = self._metrics.serve(self._settings.host, port)
+        except OSError as error:
+            raise OperatorError(f"--metrics-port {port}: {error}") from None
+        life.callback(metrics_port.close)
+        return metrics_port
+
+    async def _start_http(self, life: AsyncExitStack) -> None:
         """Serve the protocol over HTTP too, where that was asked for."""
         port = self._settings.http_port
         if port is None:
             return
+        life.push_async_callback(self._http.stop, 0.0)
         try:
             bound = await self._http.start(self._settings.host, port)
         except OSError as error:
@@ -154,34 +186,22 @@ class Server:
             "the Open Inference Protocol over HTTP: http://%s:%d/v2", self._settings.host, bound
         )
 
-    async def _drain(self, stop_hard: asyncio.Event) -> None:
-        """Refuse new sessions and wait, within the grace, until the open ones have ended."""
-        self.engine.drain()
-        until_s = time.monotonic() + self._settings.grace_s
-        logger.info("draining: %d sessions open", len(self.engine.table))
-        while self.engine.has_callers and time.monotonic() < until_s and not stop_hard.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop_hard.wait(), LOOK_EVERY_S)
-        if cut := len(self.engine.table):
-            logger.warning("%d sessions are cut", cut)
-        self._servicer.cut()
-        self._inference.cut()
-        self.engine.table.end_all(Cause.DRAINED)
-
-    async def _look_after(self) -> None:
-        """End idle sessions, and measure how late the loop wakes up."""
+    async def _turn(self) -> None:
+        """Say that the loop turns, and measure how late it wakes up."""
         while True:
             asked_s = time.monotonic()
             await asyncio.sleep(LOOK_EVERY_S)
             self._metrics.lagged(time.monotonic() - asked_s - LOOK_EVERY_S)
+            self._health.turned()
+
+    async def _look_after(self) -> None:
+        """End idle sessions, let go of models that have retired, take up new certificates."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
             self.engine.table.expire()
             self._hosting.retire()
-
-
-def yield_to_loop() -> None:
-    """Let the loop and gRPC's threads go first where they share a core with this thread's runs."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), RUN_NICENESS)
+            if self._certificates is not None:
+                self._certificates.look()
 
 
 def calm_collector() -> None:
@@ -194,9 +214,20 @@ def calm_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-async def _first(*events: asyncio.Event) -> None:
-    """Wait until one of them is set."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
+def _accompany(life: AsyncExitStack, work: Coroutine[None, None, None]) -> None:
+    """Do this beside everything else, until its turn to end comes."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    life.push_async_callback(end)
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    """Wait until one of them is over, and no longer for the others."""
+    waiting = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:

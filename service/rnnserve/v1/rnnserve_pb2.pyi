@@ -5,7 +5,9 @@ rnnserve.v1: sessions that keep the carry of a recurrent model between messages.
 
 One bidirectional Stream carries frames. A frame from the client is a list of
 operations, a frame from the server a list of events; every operation is
-answered by exactly one event with the same `id`. Events come as they are
+answered by exactly one event with the same `id`; what the server says unasked
+has the id 0, so ids begin with 1. Overlook such events where their kind is
+not known. Events come as they are
 ready: in order within a session, in any order across sessions; but what is
 refused at once is answered at once. An operation that fails answers for
 itself and leaves the stream and every other session alive.
@@ -116,7 +118,7 @@ class Operation(_message.Message):
     EXPORT_FIELD_NUMBER: _builtins.int
     IMPORT_BLOB_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """Chosen by the client; the event that answers carries it too."""
+    """Chosen by the client, from 1 on; the event that answers carries it too."""
     @_builtins.property
     def open(self) -> Global___Open: ...
     @_builtins.property
@@ -186,6 +188,7 @@ class Event(_message.Message):
     WAS_RESET_FIELD_NUMBER: _builtins.int
     FORKED_FIELD_NUMBER: _builtins.int
     EXPORTED_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
@@ -200,6 +203,12 @@ class Event(_message.Message):
     def forked(self) -> Global___Forked: ...
     @_builtins.property
     def exported(self) -> Global___Exported: ...
+    @_builtins.property
+    def draining(self) -> Global___Draining:
+        """Unasked, with id 0, and on Stream alone: the server stops. Once to every
+        stream that is open then, and to one that opens later.
+        """
+
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """Code as in gRPC. Details: google.rpc.ErrorInfo whose `reason` is one
@@ -216,17 +225,43 @@ class Event(_message.Message):
         was_reset: Global___WasReset | None = ...,
         forked: Global___Forked | None = ...,
         exported: Global___Exported | None = ...,
+        draining: Global___Draining | None = ...,
         error: _status_pb2.Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "error", b"error", "exported", b"exported", "forked", b"forked", "kind", b"kind", "opened", b"opened", "stepped", b"stepped", "was_reset", b"was_reset"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "draining", b"draining", "error", b"error", "exported", b"exported", "forked", b"forked", "kind", b"kind", "opened", b"opened", "stepped", b"stepped", "was_reset", b"was_reset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "error", b"error", "exported", b"exported", "forked", b"forked", "id", b"id", "kind", b"kind", "opened", b"opened", "stepped", b"stepped", "was_reset", b"was_reset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "draining", b"draining", "error", b"error", "exported", b"exported", "forked", b"forked", "id", b"id", "kind", b"kind", "opened", b"opened", "stepped", b"stepped", "was_reset", b"was_reset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["opened", "stepped", "closed", "was_reset", "forked", "exported", "error"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["opened", "stepped", "closed", "was_reset", "forked", "exported", "draining", "error"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class Draining(_message.Message):
+    """The server takes no new sessions any more: open elsewhere. Those that are open
+    go on as before until the time is over; then they end, each behind the steps
+    that were taken in.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_S_FIELD_NUMBER: _builtins.int
+    left_s: _builtins.float
+    """Seconds from when this was sent."""
+    def __init__(
+        self,
+        *,
+        left_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_s", b"left_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Draining: _TypeAlias = Draining  # noqa: Y015
 
 @_typing.final
 class Open(_message.Message):
@@ -1315,10 +1350,15 @@ class AuditReply(_message.Message):
     WAITING_STEPS_FIELD_NUMBER: _builtins.int
     WAITING_BYTES_FIELD_NUMBER: _builtins.int
     GENERATIONS_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
     sessions: _builtins.int
     waiting_steps: _builtins.int
     waiting_bytes: _builtins.int
     generations: _builtins.int
+    tasks: _builtins.int
+    """Tasks of the server's loop: those of the calls under way, and a few that it
+    always has.
+    """
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is wrong, in words; empty when all is sound."""
@@ -1331,10 +1371,11 @@ class AuditReply(_message.Message):
         waiting_steps: _builtins.int = ...,
         waiting_bytes: _builtins.int = ...,
         generations: _builtins.int = ...,
+        tasks: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generations", b"generations", "problems", b"problems", "sessions", b"sessions", "waiting_bytes", b"waiting_bytes", "waiting_steps", b"waiting_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generations", b"generations", "problems", b"problems", "sessions", b"sessions", "tasks", b"tasks", "waiting_bytes", b"waiting_bytes", "waiting_steps", b"waiting_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

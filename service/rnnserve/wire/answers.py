@@ -112,6 +112,11 @@ class StreamAnswers:
         self._ready += 1
         self._wake()
 
+    def tell(self, event: v1.Event) -> None:
+        """Say something that nobody asked for."""
+        self.promise(1)
+        self.put(0, event)
+
     def finish(self) -> None:
         """No more promises; the writer ends when all are kept."""
         self._over = True

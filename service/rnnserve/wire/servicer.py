@@ -1,5 +1,6 @@
 """rnnserve.v1.RnnServe: each call handed to the file that knows about it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from rnnserve.engine.audit import Audit
@@ -31,11 +32,17 @@ class Servicer(RnnServeServicer):
         self._audit = audit
         self._meter = meter
 
+    def drain(self, left_s: float) -> None:
+        """Tell the streams how long the open sessions have."""
+        self._streams.drain(left_s)
+
+    def cut_generations(self) -> None:
+        """End every generation after the tokens that are made."""
+        self._generations.cut(_stopping())
+
     def cut(self) -> None:
-        """End every stream and generation, each after what is ready for it."""
-        refusal = Refusal(Reason.DRAINING, "the server is stopping", retry_after_s=1.0)
-        self._streams.cut(refusal)
-        self._generations.cut(refusal)
+        """End every stream after what is ready for it."""
+        self._streams.cut(_stopping())
 
     async def Stream(  # type: ignore[override]
         self, request_iterator: AsyncIterator[v1.OperationFrame], context: Context
@@ -76,4 +83,9 @@ class Servicer(RnnServeServicer):
                 waiting_steps=found.waiting_steps,
                 waiting_bytes=found.waiting_bytes,
                 generations=found.generations,
+                tasks=len(asyncio.all_tasks()),
             )
+
+
+def _stopping() -> Refusal:
+    return Refusal(Reason.DRAINING, "the server is stopping", retry_after_s=1.0)

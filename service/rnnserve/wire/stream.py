@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 
 from rnnserve.errors import Reason, Refusal
 from rnnserve.v1 import rnnserve_pb2 as v1
@@ -22,14 +23,23 @@ Frame = v1.OperationFrame | Oversized
 class Streams:
     """The streams that are open now."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` tells seconds."""
         self._operations = operations
         self._open: set[StreamAnswers] = set()
+        self._drained_at_s: float | None = None
+        """By when the open sessions have to end, once that is known."""
+        self._now_s = clock
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     async def serve(self, frames: AsyncIterator[Frame], context: Context) -> None:
         """Read, apply and answer until the client has said all and has all its answers."""
         answers = StreamAnswers(MAX_UNDER_WAY, MAX_UNREAD_BYTES)
         self._open.add(answers)
+        if self._drained_at_s is not None:
+            answers.tell(self._draining(self._drained_at_s))
         reader = asyncio.create_task(self._read(frames, answers))
         try:
             while ready := await answers.take():
@@ -50,10 +60,19 @@ class Streams:
         self._apply(frame, answers, math.inf if left_s is None else left_s)
         return await answers.complete()
 
+    def drain(self, left_s: float) -> None:
+        """Tell every stream, and those that open later, how long the open sessions have."""
+        self._drained_at_s = self._now_s() + left_s
+        for answers in self._open:
+            answers.tell(self._draining(self._drained_at_s))
+
     def cut(self, refusal: Refusal) -> None:
         """End every stream: what is ready is still written."""
         for answers in self._open:
             answers.fail(refusal)
+
+    def _draining(self, at_s: float) -> v1.Event:
+        return v1.Event(draining=v1.Draining(left_s=max(0.0, at_s - self._now_s())))
 
     async def _read(self, frames: AsyncIterator[Frame], answers: StreamAnswers) -> None:
         try:
