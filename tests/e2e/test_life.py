@@ -1,9 +1,7 @@
-"""The life of a server process, with real signals."""
+"""The life of a server process. Its stop is in test_stop.py."""
 
-import signal
 import subprocess
 import sys
-import threading
 
 import grpc
 import pytest
@@ -35,78 +33,6 @@ def test_health_and_reflection_answer(server):
         (answer,) = stub.ServerReflectionInfo(iter([ask]))
         names = {service.name for service in answer.list_services_response.service}
         assert {"rnnserve.v1.RnnServe", "grpc.health.v1.Health"} <= names
-
-
-def test_sigterm_with_nothing_open_exits_0_at_once(one_model):
-    with ServerProcess(one_model, "--grace-s", "60") as server:
-        assert server.stop(timeout_s=10) == 0
-
-
-def test_sigterm_refuses_new_sessions_and_lets_open_ones_finish(one_model):
-    with (
-        ServerProcess(one_model, "--grace-s", "60") as server,
-        grpc.insecure_channel(server.target) as channel,
-    ):
-        stub = rnnserve_pb2_grpc.RnnServeStub(channel)
-        session = open_session(stub, "gru1")
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-        server.signal(signal.SIGTERM)
-        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        watch.cancel()
-        opened, stepped = exchange(
-            stub, v1.Operation(open=v1.Open(model="gru1")), step(session, 0, [1])
-        )
-        assert refusal(opened)[:2] == ("UNAVAILABLE", "draining")
-        assert stepped.stepped.index == 0
-        exchange(stub, v1.Operation(close=v1.Close(session_id=session)))
-        assert server.process.wait(10) == 0
-
-
-def test_a_session_that_outlasts_the_grace_is_cut_with_the_reason(one_model):
-    with (
-        ServerProcess(one_model, "--grace-s", "0.3") as server,
-        grpc.insecure_channel(server.target) as channel,
-    ):
-        stub = rnnserve_pb2_grpc.RnnServeStub(channel)
-        open_session(stub, "gru1")
-        silent = stub.Stream(iter(_Silence()))
-        server.signal(signal.SIGTERM)
-        with pytest.raises(grpc.RpcError) as error:
-            next(silent)
-        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert server.process.wait(10) == 0
-
-
-def test_a_second_sigterm_stops_without_waiting_for_the_grace(one_model):
-    with (
-        ServerProcess(one_model, "--grace-s", "600") as server,
-        grpc.insecure_channel(server.target) as channel,
-    ):
-        stub = rnnserve_pb2_grpc.RnnServeStub(channel)
-        open_session(stub, "gru1")
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        next(watch)
-        server.signal(signal.SIGTERM)
-        next(watch)
-        server.signal(signal.SIGTERM)
-        assert server.process.wait(10) == 0
-        watch.cancel()
-
-
-def test_a_generation_under_way_is_cut_and_its_slot_is_given_back(one_model):
-    with (
-        ServerProcess(one_model, "--grace-s", "0") as server,
-        grpc.insecure_channel(server.target) as channel,
-    ):
-        stub = rnnserve_pb2_grpc.RnnServeStub(channel)
-        pieces = stub.Generate(v1.GenerateRequest(model="gru1", text="a"))
-        next(pieces)
-        server.signal(signal.SIGTERM)
-        with pytest.raises(grpc.RpcError):
-            list(pieces)
-        assert server.process.wait(10) == 0
-        assert "Traceback" not in "".join(server.log)
 
 
 def test_an_idle_session_expires_and_says_so(one_model):
@@ -157,14 +83,3 @@ def test_a_broken_model_is_reported_and_the_others_serve(tmp_path):
         reply = rnnserve_pb2_grpc.RnnServeStub(channel).ListModels(v1.ListModelsRequest())
         assert [model.model for model in reply.models] == ["gru1"]
         assert [broken.model for broken in reply.broken] == ["lstm1"]
-
-
-class _Silence:
-    """A client that opens its stream and says nothing."""
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        threading.Event().wait(30)
-        raise StopIteration
