@@ -30,7 +30,8 @@ class Client:
                 logits = session.step([4, 7, 1])  # (3, V)
 
     Different threads may use one client, each with sessions of its own. Who needs many steps a
-    second takes AsyncClient, whose sessions share frames. Every method raises ServerError;
+    second takes AsyncClient, whose sessions share frames, and which hears when the server is about
+    to stop: this one learns it when it opens (draining). Every method raises ServerError;
     `credentials` turns on TLS; `timeout_s` bounds every operation of a session.
     """
 

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from rnnserve.client import Audit, Client
+from rnnserve.client import Audit
 from rnnserve.commands.target import LOCAL, Target
 from rnnserve.errors import OperatorError
 
@@ -17,7 +17,7 @@ def audit(*, server: Target = LOCAL) -> None:
     comes below, in red, and is a fault of the server. The exit status is 0 when all is sound, 1
     otherwise.
     """
-    with server.reached(), Client(server.target) as client:
+    with server.reached(), server.client() as client:
         found = client.audit()
     console = Console(soft_wrap=True)
     for name, count in counts(found):

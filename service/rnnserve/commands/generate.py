@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from rnnserve.client import Client, End, Generation, Piece
+from rnnserve.client import End, Generation, Piece
 from rnnserve.commands.likelihood import show_likelihood
 from rnnserve.commands.target import LOCAL, Target
 
@@ -66,7 +66,7 @@ def generate(model: str, /, *, options: GenerateOptions, server: Target = LOCAL)
     model: str
         Name of a model with a tokenizer.
     """
-    with server.reached(), Client(server.target) as client:
+    with server.reached(), server.client() as client:
         generation = client.generate(
             model,
             options.prompt,

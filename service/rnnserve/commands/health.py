@@ -31,10 +31,10 @@ def health(*, options: HealthOptions = DEFAULTS, server: Target = LOCAL) -> None
     """Ask whether a running server takes new sessions.
 
     It asks as a probe does: by the standard gRPC health protocol, in plaintext. Where a server has
-    TLS, ask its --health-port. Prints SERVING and the exit status is 0; while the server loads or
-    drains, or when nobody answers, it is 1.
+    TLS, ask its --health-port, or give --tls-ca. Prints SERVING and the exit status is 0; while the
+    server loads or drains, or when nobody answers, it is 1.
     """
-    with grpc.insecure_channel(server.target) as channel:
+    with server.channel() as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=options.timeout_s)

@@ -42,7 +42,7 @@ def models(*, options: ModelsOptions = DEFAULTS, server: Target = LOCAL) -> None
     more rows make a step no cheaper, the server runs no more of them together; where more steps
     take too long for those who wait, it cuts chunks into blocks.
     """
-    with server.reached(), Client(server.target) as client:
+    with server.reached(), server.client() as client:
         found = client.models()
         if options.costs:
             found = replace(found, ready=tuple(_described(client, model) for model in found.ready))

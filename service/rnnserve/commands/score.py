@@ -75,7 +75,7 @@ def score(
     """
     text = read_text(file)
     with server.reached():
-        scored = asyncio.run(score_text(server.target, model, text, options.chunk))
+        scored = asyncio.run(score_text(server, model, text, options.chunk))
     print(f"{scored.bits_per_character:.4f} bits per character", end=" ")
     print(f"({scored.nats_per_character:.4f} nats)")
     rate = scored.characters / scored.taken_s
@@ -97,9 +97,9 @@ def read_text(file: Path) -> str:
         raise OperatorError(f"{file}: not UTF-8 text: byte {error.start} is wrong") from None
 
 
-async def score_text(target: str, model: str, text: str, chunk: int | None) -> Score:
+async def score_text(server: Target, model: str, text: str, chunk: int | None) -> Score:
     """Raises OperatorError for a text or a model that can't be scored, and ServerError."""
-    async with AsyncClient(target) as client:
+    async with AsyncClient(server.target, credentials=server.credentials) as client:
         described = await client.describe(model)
         vocabulary = vocabulary_of(described)
         tokens, first = encoded(Tokenizer(described.tokenizer_json), text, vocabulary)

@@ -132,7 +132,10 @@ class Server:
         _accompany(life, self._look_after())
         _accompany(life, self._watch.run())
         servicers = [(SERVICE, self._servicer), (INFERENCE, self._inference)]
-        credentials = self._certificates.credentials() if self._certificates else None
+        credentials = None
+        if self._certificates is not None:
+            credentials = self._certificates.credentials()
+            _accompany(life, self._certificates.follow())
         grpc_port = GrpcPort(self._settings, servicers, credentials)
         life.push_async_callback(grpc_port.stop, None)
         await grpc_port.start()
@@ -195,13 +198,11 @@ class Server:
             self._health.turned()
 
     async def _look_after(self) -> None:
-        """End idle sessions, let go of models that have retired, take up new certificates."""
+        """End idle sessions, and let go of models that have retired."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self.engine.table.expire()
             self._hosting.retire()
-            if self._certificates is not None:
-                self._certificates.look()
 
 
 def calm_collector() -> None:

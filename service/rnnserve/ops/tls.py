@@ -5,6 +5,7 @@ all of them can be read and belong together; until then the old ones serve, and 
 which file is in the way. What was connected before stays so. cryptography is imported here only.
 """
 
+import asyncio
 import logging
 import os
 import threading
@@ -14,12 +15,16 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from rnnserve.errors import OperatorError
 from rnnserve.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 10.0
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 """Of each file: which one it is, when it was written, how large it is; None: it isn't there."""
@@ -47,12 +52,10 @@ class TlsFiles:
         key_pem = _read("--tls-key", self.key)
         chain = _certificates("--tls-certificate", self.certificate, chain_pem)
         try:
-            key = load_pem_private_key(key_pem, password=None)
-        except TypeError:
-            raise Unfit(f"--tls-key {self.key}: it has a passphrase; give one without") from None
-        except Exception:
-            raise Unfit(f"--tls-key {self.key}: not a private key in PEM") from None
-        if key.public_key() != chain[0].public_key():
+            belongs = _private_key(self.key, key_pem).public_key() == chain[0].public_key()
+        except UnsupportedAlgorithm as error:
+            raise Unfit(f"--tls-key {self.key}: {error}") from None
+        if not belongs:
             raise Unfit(
                 f"--tls-key {self.key}: it doesn't belong to the first certificate of "
                 f"{self.certificate}"
@@ -117,6 +120,13 @@ class Certificates:
         with self._lock:
             self._look()
 
+    async def follow(self) -> None:
+        """Look now and then, so that it is known when the certificate expires even where nobody
+        connects; until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.to_thread(self.look)
+
     def _before_handshake(self) -> grpc.ServerCertificateConfiguration | None:
         """What is to be shown from now on; None: what was."""
         with self._lock:
@@ -174,6 +184,15 @@ def _read(option: str, path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Unfit(f"{option} {path}: {error.strerror}") from None
+
+
+def _private_key(path: Path, pem: bytes) -> PrivateKeyTypes:
+    try:
+        return load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise Unfit(f"--tls-key {path}: it has a passphrase; give one without") from None
+    except ValueError:
+        raise Unfit(f"--tls-key {path}: not a private key in PEM") from None
 
 
 def _certificates(option: str, path: Path, pem: bytes) -> list[x509.Certificate]:

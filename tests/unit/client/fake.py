@@ -77,6 +77,7 @@ class Fake(Sessions, rpc.RnnServeServicer):
             waiting_steps=5,
             waiting_bytes=40,
             generations=sum(kept.generating for kept in self.kept.values()),
+            tasks=6,
         )
 
     # ---- what they do

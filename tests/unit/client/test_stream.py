@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from rnnserve.client import ServerError
 from rnnserve.client.async_generation import AsyncGeneration, Continued
+from rnnserve.client.drain import Drain
 from rnnserve.client.progress import opening
 from rnnserve.client.stream import OperationStream
 from rnnserve.errors import Reason
@@ -51,6 +52,17 @@ class PlayedCall:
 
     def cancel(self) -> bool:
         return True
+
+
+class ToldCall(PlayedCall):
+    """A call on which the server says these, unasked, before it breaks off."""
+
+    def __init__(self, *events: pb.Event) -> None:
+        super().__init__(100)
+        self._said = [pb.EventFrame(events=[event]) for event in events]
+
+    async def read(self) -> pb.EventFrame:
+        return self._said.pop(0) if self._said else await super().read()
 
 
 class PlayedStub:
@@ -165,3 +177,31 @@ async def test_the_servers_last_word_outlives_the_silence_after_it():
     assert isinstance(found, ServerError)
     assert found.reason == Reason.DRAINING
     await stream.close()
+
+
+DRAINING = pb.Event(draining=pb.Draining(left_s=7))
+# Field 14 is reserved for what a later server may say.
+UNKNOWN = pb.Event.FromString(b"\x72\x02\x08\x01")
+
+
+async def test_a_server_that_drains_is_heard_and_forgotten_with_its_stream():
+    first, second = ToldCall(UNKNOWN, DRAINING), PlayedCall(1)
+    stream = OperationStream(PlayedStub(first, second))
+    assert stream.drain.left_s is None
+    answer = stream.ask(pb.Operation(export=pb.Export(session_id="one")))
+    await stream.drain.begun()
+    assert 6 < stream.drain.left_s <= 7
+    # What the server says unasked answers nothing.
+    assert not answer.done()
+    first.broken.set()
+    await second.full.wait()
+    assert stream.drain.left_s is None
+    assert second.written[0].operations[0].WhichOneof("kind") == "export"
+    await stream.close()
+
+
+async def test_the_time_that_is_left_runs_out_and_is_never_less_than_none():
+    told_s, *asked_s = 10.0, 10.0, 11.5, 13.0
+    drain = Drain(iter([told_s, *asked_s]).__next__)
+    drain.told(2.0)
+    assert [drain.left_s for _ in asked_s] == [2.0, 0.5, 0.0]

@@ -6,6 +6,7 @@ def test_a_sound_server_is_counted_and_the_status_is_0(ask):
         ["generations", "0"],
         ["waiting steps", "5"],
         ["waiting bytes", "40"],
+        ["tasks", "6"],
     ]
 
 
@@ -13,7 +14,7 @@ def test_what_is_wrong_stands_below_the_counts_and_the_status_is_1(ask, fake):
     fake.problems = ["slot 3 [b] has two sessions", "x" * 300]
     ran = ask("audit")
     assert ran.code == 1
-    assert ran.out.splitlines()[4:] == fake.problems
+    assert ran.out.splitlines()[5:] == fake.problems
     assert ran.err.startswith("rnnserve: the books of 127.0.0.1:")
     assert ran.err.count("\n") == 1
 
