@@ -53,14 +53,17 @@ def server(repository, mounted, authority):
 
 
 @pytest.fixture(scope="module")
-def mutual(repository, tmp_path_factory, authority, clients):
-    folder = tmp_path_factory.mktemp("mutual")
-    pair = Mounted(folder, authority.issue_cert(HOST))
-    clients.cert_pem.write_to_path(folder / "clients.pem")
+def client_ca(tmp_path_factory, clients):
+    path = tmp_path_factory.mktemp("clients") / "ca.pem"
+    clients.cert_pem.write_to_path(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def mutual(repository, tmp_path_factory, authority, client_ca):
+    pair = Mounted(tmp_path_factory.mktemp("mutual"), authority.issue_cert(HOST))
     options = ("--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key))
-    with ServerProcess(
-        repository, *options, "--tls-client-ca", str(folder / "clients.pem")
-    ) as process:
+    with ServerProcess(repository, *options, "--tls-client-ca", str(client_ca)) as process:
         yield process
         assert process.stop() == 0
 
@@ -124,6 +127,17 @@ def test_a_client_has_to_show_a_certificate_of_the_right_authority(mutual, autho
     for wrong in (None, authority.issue_cert("a-client"), trustme.CA().issue_cert("a-client")):
         with pytest.raises(ServerError):
             names(mutual.target, trusting(authority, wrong))
+
+
+def test_whom_the_clients_come_from_may_change(mutual, authority, clients, client_ca):
+    others = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    try:
+        others.cert_pem.write_to_path(client_ca)
+        assert names(mutual.target, trusting(authority, others.issue_cert("new"))) == ["gru1"]
+        with pytest.raises(ServerError):
+            names(mutual.target, trusting(authority, clients.issue_cert("old")))
+    finally:
+        clients.cert_pem.write_to_path(client_ca)
 
 
 def test_commands_reach_a_server_with_tls(mutual, authority, clients, tmp_path):

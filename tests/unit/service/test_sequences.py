@@ -6,6 +6,7 @@ import pytest
 from plain_models import POISON, marked_model
 from rnnserve.engine.backlog import BacklogLimits
 from rnnserve.engine.chunk import Chunk
+from rnnserve.engine.meter import Cause
 from rnnserve.engine.sequences import Name, Request, Sequences
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import Reason, Refusal
@@ -180,6 +181,15 @@ def test_what_is_refused_at_its_start_has_not_started():
     talk.engine.engine.drain()
     assert talk.refusal(9, 1.0, start=True).reason is Reason.DRAINING
     assert talk.step(7, 1.0) == 2
+
+
+def test_a_sequence_that_ended_with_the_server_is_told_so():
+    talk = Talk()
+    talk.step(7, 1.0, start=True)
+    talk.engine.engine.drain()
+    talk.engine.engine.table.end_all(Cause.DRAINED)
+    assert talk.refusal(7, 1.0).reason is Reason.DRAINING
+    assert talk.refusal(8, 1.0).reason is Reason.SEQUENCE_NOT_STARTED
 
 
 def test_the_graph_is_told_of_each_row_where_it_stands():

@@ -101,6 +101,22 @@ def test_draining_refuses_new_sessions_and_serves_the_open_ones():
     assert refused(engine.submit, session, 1, [1]) is Reason.DRAINING
 
 
+def test_when_the_server_goes_a_busy_session_takes_no_more_and_ends_behind_its_steps():
+    engine = SynchronousEngine(MODEL)
+    table = engine.engine.table
+    session = engine.open()
+    taken = [engine.submit(session, index, [1]) for index in range(3)]
+    assert not engine.engine.is_at_rest
+    table.end_all(Cause.DRAINED)
+    assert refused(engine.submit, session, 3, [1]) is Reason.DRAINING
+    engine.run_all()
+    assert [len(logits(outcomes)) for outcomes in taken] == [1, 1, 1]
+    assert engine.engine.is_at_rest
+    table.end_all(Cause.DRAINED)
+    assert len(table) == 0
+    assert engine.audit() == []
+
+
 def test_a_session_is_not_idle_right_after_a_long_step():
     engine = SynchronousEngine(MODEL, table=TableLimits(idle_timeout_s=10))
     session = engine.open()
