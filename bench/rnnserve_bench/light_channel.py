@@ -38,6 +38,23 @@ class LightCall:
             self._connection.window_bytes -= size
             self._connection.send(frame)
 
+    def post(self, message: bytes) -> bool:
+        """Send a message at once; False, and nothing is sent, where the peer has no room for it."""
+        size = h2.PREFIX.size + len(message)
+        if min(self.window_bytes, self._connection.window_bytes) < size or self._ended:
+            return False
+        self.window_bytes -= size
+        self._connection.window_bytes -= size
+        for frame in h2.data_frames(self._stream, message):
+            self._connection.send(frame)
+        return True
+
+    def cancel(self) -> None:
+        """End the call without waiting for anything."""
+        if not self._ended:
+            self._connection.send(h2.reset(self._stream))
+            self.end()
+
     async def read(self) -> bytes | None:
         """The next message; None when the server has ended the call."""
         if self._ready:
@@ -110,6 +127,9 @@ class LightConnection(asyncio.Protocol):
         """A new call."""
         stream, self._next_stream = self._next_stream, self._next_stream + 2
         call = self._calls[stream] = LightCall(self, stream)
+        if self.is_closed:
+            call.end()
+            return call
         self.send(h2.request_headers(stream, path, authority, metadata))
         return call
 
@@ -135,6 +155,21 @@ class LightConnection(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
+
+    def abort(self) -> None:
+        """Be gone without a word: what was written may not even leave."""
+        self._transport.abort()
+
+    def hold(self, held: bool) -> None:
+        """Whether to leave what comes in the socket, as a peer does that has stopped reading."""
+        if held:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self._transport.is_closing())
 
     def data_received(self, data: bytes) -> None:
         if self._rest:
@@ -208,6 +243,17 @@ class LightChannel:
         if self._connection is not None:
             self._connection.close()
 
+    @property
+    def connection(self) -> LightConnection:
+        """What the calls share, once it is ready."""
+        assert self._connection is not None
+        return self._connection
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no call can begin: never connected, or no longer."""
+        return self._connection is None or self._connection.is_closed
+
     def stream_stream(self, path: str) -> Any:
         """Messages out, messages in."""
         return lambda metadata=(): self._begin(path, metadata)
@@ -228,8 +274,7 @@ class LightChannel:
         return lambda request: _Answers(self._begin(path, ()), request)
 
     def _begin(self, path: str, metadata: Metadata) -> LightCall:
-        assert self._connection is not None
-        return self._connection.begin(path, self._target, metadata)
+        return self.connection.begin(path, self._target, metadata)
 
 
 class _Answers:

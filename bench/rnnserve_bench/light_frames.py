@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 ACK, END_STREAM, END_HEADERS = 0x1, 0x1, 0x4
+CANCEL = 0x8
 HEADER_TABLE_SIZE, ENABLE_PUSH, INITIAL_WINDOW_SIZE = 1, 2, 4
 MAX_FRAME_BYTES = 16_384
 DEFAULT_WINDOW_BYTES = 65_535
@@ -39,6 +40,11 @@ def read_settings(payload: bytes) -> dict[int, int]:
 def window_update(stream: int, more_bytes: int) -> bytes:
     """A WINDOW_UPDATE frame; stream 0 is the connection."""
     return frame(WINDOW_UPDATE, 0, stream, more_bytes.to_bytes(4, "big"))
+
+
+def reset(stream: int) -> bytes:
+    """A RST_STREAM frame: the client wants no more of this call."""
+    return frame(RST_STREAM, 0, stream, CANCEL.to_bytes(4, "big"))
 
 
 def data_frames(stream: int, message: bytes) -> Iterator[bytes]:

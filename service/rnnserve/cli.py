@@ -135,6 +135,18 @@ COMMANDS = (
         ("rnnserve health", "rnnserve health --target 127.0.0.1:8003 --timeout-s 1"),
     ),
     Command(
+        "bench",
+        "rnnserve_bench.load_command:bench",
+        SERVE,
+        "Put a running server under load, and measure it.",
+        (
+            "rnnserve bench letters",
+            "rnnserve bench letters --rate 2000 --sessions 2000 --duration-s 60 --max-p99-ms 50",
+            "rnnserve bench letters --rate 100..900 --sessions 256 --chunk 1,1,64 --png ramp.png",
+            "rnnserve bench letters --sessions 256 --frame 64 --think-ms 20 --json frames.json",
+        ),
+    ),
+    Command(
         "demo",
         "rnnserve.commands.demo:demo",
         SERVE,
@@ -149,6 +161,7 @@ SENTENCES = frozenset(
         "rnnserve.errors.ModelProblem",
         "rnnserve.client.errors.ServerError",
         "rnnserve_models.errors.TrainingError",
+        "rnnserve_bench.errors.BenchProblem",
     }
 )
 """Errors, with all that derive from them, whose text is meant for the person at the command line.
