@@ -20,6 +20,8 @@ class Statistics:
     whole_s: float = 0.0
     """From their arrival to their answer."""
     runs: int = 0
+    last_rows: int = 0
+    """Of the last run."""
     run_s: float = 0.0
     last_s: float | None = None
     """When the last batch was answered, on the engine's clock."""
@@ -43,6 +45,7 @@ class Statistics:
     def ran(self, rows: int, run_s: float) -> None:
         """A batch went through the runner."""
         self.runs += 1
+        self.last_rows = rows
         self.run_s += run_s
         if len(self.by_rows) >= MOST_SIZES and rows not in self.by_rows:
             # Clients choose how many rows a request has.

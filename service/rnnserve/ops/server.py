@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rnnserve.engine.audit import audit
 from rnnserve.engine.backlog import Backlog, BacklogLimits
@@ -39,6 +40,10 @@ from rnnserve.wire.methods import INFERENCE, SERVICE
 from rnnserve.wire.operations import Operations
 from rnnserve.wire.servicer import Servicer
 from rnnserve.wire.stream import Streams
+from rnnserve.wire.tracing import UNTRACED
+
+if TYPE_CHECKING:
+    from rnnserve.ops.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +57,8 @@ class Server:
     """One process's server. Owns the loop's tasks, the ports and the worker threads."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        """Put it together, without its models. Raises OperatorError for an unfit certificate."""
+        """Put it together, without its models. Raises OperatorError for an unfit certificate, and
+        where traces can't be sent as asked for."""
         self._settings = settings
         self._metrics = Metrics()
         files = tls_files(settings)
@@ -78,15 +84,18 @@ class Server:
         self._is_ready = False
         self._health = Health(SERVICES, lambda: self._is_ready)
         generations = Generations(self.engine, self._hosting.tokenizers)
+        self._tracing = _tracing(settings)
+        tracer = self._tracing.spans if self._tracing is not None else UNTRACED
         self._servicer = Servicer(
             Streams(Operations(self.engine, settings.max_frame_bytes)),
             generations,
             Catalogue(self._hosting),
             partial(audit, self.engine),
             self._metrics,
+            tracer,
         )
         inference = Inference(self.engine, self._hosting, lambda: self._is_ready)
-        self._inference = InferenceServicer(inference, self._metrics)
+        self._inference = InferenceServicer(inference, self._metrics, tracer)
         routes = Routes(inference, generations, inference.models, self._metrics)
         self._http = HttpServer(
             routes.table(), self._metrics, max_body_bytes=settings.max_frame_bytes
@@ -127,6 +136,8 @@ class Server:
     async def _serve(self, life: AsyncExitStack, stop: asyncio.Event) -> None:
         metrics_port = self._open_metrics_port(life)
         life.callback(self._workers.dismiss)
+        if self._tracing is not None:
+            life.push_async_callback(asyncio.to_thread, self._tracing.close)
         self._hosting.start(self.engine)
         life.push_async_callback(self._hosting.stop)
         _accompany(life, self._look_after())
@@ -203,6 +214,20 @@ class Server:
             await asyncio.sleep(LOOK_EVERY_S)
             self.engine.table.expire()
             self._hosting.retire()
+
+
+def _tracing(settings: ServeSettings) -> "Tracing | None":
+    """Where spans are made, if they are. Raises OperatorError."""
+    if settings.trace_endpoint is None:
+        return None
+    try:
+        # Half a second to load, and no part of the serving install.
+        from rnnserve.ops.tracing import Tracing
+    except ModuleNotFoundError:
+        raise OperatorError(
+            "--trace-endpoint needs OpenTelemetry: pip install 'rnnserve[trace]'"
+        ) from None
+    return Tracing(settings.trace_endpoint, settings.trace_share)
 
 
 def calm_collector() -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 from rnnserve.engine.chunk import Memory
 from rnnserve.repository.spec import Shape
 from rnnserve.v1 import rnnserve_pb2 as v1
+from rnnserve.wire.tracing import CallSpan
 
 MAX_EVENTS_BYTES = 1 << 20
 """Answers that are ready together travel together, up to about this size."""
@@ -17,6 +18,9 @@ EVENT_BYTES = 64
 
 class Answers(Protocol):
     """Where the operations of a frame leave their answers, one each."""
+
+    span: CallSpan | None
+    """Of the call, where it is traced."""
 
     def stepped(
         self,
@@ -45,7 +49,10 @@ class StreamAnswers:
     be sent from: making one and appending it costs three times as much.
     """
 
-    def __init__(self, max_under_way: int, max_unread_bytes: int) -> None:
+    def __init__(
+        self, max_under_way: int, max_unread_bytes: int, span: CallSpan | None = None
+    ) -> None:
+        self.span = span
         self._max_under_way = max_under_way
         self._max_unread_bytes = max_unread_bytes
         self._promised = 0
@@ -178,7 +185,8 @@ class StreamAnswers:
 class ExchangeAnswers:
     """The answers to one frame, in the operations' order."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, span: CallSpan | None = None) -> None:
+        self.span = span
         self.frame = v1.EventFrame(events=[v1.Event() for _ in range(count)])
         self._left = count
         self._size_bytes = 0

@@ -17,6 +17,7 @@ from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.tokenizer import Decoder, Tokenizer
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.pieces import Pieces
+from rnnserve.wire.tracing import CallSpan
 
 MAX_PROMPT_CHARACTERS = MAX_PROMPT_TOKENS = 65_536
 LOOP_PROMPT_CHARACTERS = 2_048
@@ -34,6 +35,18 @@ class Reader(Protocol):
         """Send it; a reader that is slow holds the generation back."""
 
 
+class Watched:
+    """A reader, and the span that is told what is sent to it."""
+
+    def __init__(self, reader: Reader, span: CallSpan) -> None:
+        self._reader = reader
+        self._span = span
+
+    async def write(self, message: v1.GenerateReply) -> None:
+        self._span.sent(len(message.tokens))
+        await self._reader.write(message)
+
+
 class Generations:
     """The generations under way now."""
 
@@ -43,7 +56,9 @@ class Generations:
         self._tokenizers = tokenizers
         self._open: set[Pieces] = set()
 
-    async def serve(self, request: v1.GenerateRequest, reader: Reader) -> None:
+    async def serve(
+        self, request: v1.GenerateRequest, reader: Reader, span: CallSpan | None = None
+    ) -> None:
         """Send tokens as they are made; those made during a write travel together.
 
         Raises Refusal: what opening and a session's look-up raise, session_busy, cannot_generate,
@@ -53,6 +68,9 @@ class Generations:
         sampling = read_sampling(request.sampling)
         prompt = await self._prompt(model, request)
         entry = self._entry(request, model)
+        if span is not None:
+            span.generation(model, entry.session.id)
+            reader = Watched(reader, span)
         pieces = Pieces(sampling, self._decoder(model))
         audience = Audience(pieces.token, pieces.ended)
         self._open.add(pieces)

@@ -9,30 +9,47 @@ import grpc
 from rnnserve.engine.meter import Meter
 from rnnserve.errors import Reason, Refusal
 from rnnserve.wire.status import CODES, DETAILS_KEY, internal, status_of
+from rnnserve.wire.tracing import UNTRACED, CallSpan, Method, Tracer
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @asynccontextmanager
 async def guarded(
-    context: Context, meter: Meter, code_of: Callable[[Reason], grpc.StatusCode] = CODES.__getitem__
-) -> AsyncIterator[None]:
+    context: Context,
+    meter: Meter,
+    code_of: Callable[[Reason], grpc.StatusCode] = CODES.__getitem__,
+    *,
+    tracer: Tracer = UNTRACED,
+    method: Method | None = None,
+) -> AsyncIterator[CallSpan | None]:
     """End the call with the right status, whatever the body raises; `code_of` is the contract's.
+    Where a `method` is given, the body gets the call's span, if it is to have one.
 
     Cancellation passes through untouched: a handler that swallows it leaks in gRPC's core.
     """
+    span: CallSpan | None = None
+    code, cause = grpc.StatusCode.CANCELLED, None
     try:
-        yield
+        if method is not None and tracer is not UNTRACED:
+            span = tracer.call(method, context.invocation_metadata())
+        yield span
+        code = grpc.StatusCode.OK
     except grpc.aio.AbortError:
         raise
     except Refusal as refusal:
-        await _abort(context, meter, refusal, code_of(refusal.reason))
+        code, cause = code_of(refusal.reason), refusal
+        await _abort(context, meter, refusal, code)
     except Exception as error:
         if context.cancelled() or context.done():
             # The call ended under a write: nobody is left to be told.
             return
-        bug = internal(error)
-        await _abort(context, meter, bug, code_of(bug.reason))
+        cause = internal(error)
+        code = code_of(cause.reason)
+        await _abort(context, meter, cause, code)
+    finally:
+        if span is not None:
+            span.end(code.name, cause)
 
 
 def _abort(

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 from rnnserve.engine import initial
-from rnnserve.engine.chunk import Chunk
+from rnnserve.engine.chunk import Chunk, Listener
 from rnnserve.engine.engine import MAX_FORKS, Engine, Told
 from rnnserve.engine.slots import Rows
 from rnnserve.engine.table import Entry
@@ -50,7 +50,7 @@ class Operations:
         `timeout_s`: how long the answers are of use to the caller.
         """
         session, now_s = self._engine.session, self._engine.now_s()
-        full = False
+        full, span = False, answers.span
         for place, operation in enumerate(frame.operations):
             kind = operation.WhichOneof("kind")
             try:
@@ -70,11 +70,14 @@ class Operations:
                     if model.spec.is_shaped:
                         shapes = shapes_of(model.spec, step)
                         self._engine.check_growth(model)
+                    told: Listener = partial(self._stepped, operation.id, answers, place)
+                    if span is not None and span.takes_step():
+                        told = span.step(told, model, now_s)
                     model.submit(
                         entry.session,
                         step.index,
                         check(model.spec, step) if shapes is None else tuple(step.inputs),
-                        partial(self._stepped, operation.id, answers, place),
+                        told,
                         now_s,
                         min(timeout_s, step.timeout_us / 1e6) if step.timeout_us else timeout_s,
                         shapes=shapes,
@@ -196,6 +199,8 @@ class Operations:
     def _refused(self, operation_id: int, answers: Answers, place: int, error: Exception) -> None:
         refusal = error if isinstance(error, Refusal) else internal(error)
         self._engine.meter.refused(refusal.reason)
+        if answers.span is not None:
+            answers.span.refused(refusal)
         answers.put(place, v1.Event(id=operation_id, error=status_of(refusal)))
 
 

@@ -13,6 +13,11 @@ from rnnserve.wire.generate import Generations
 from rnnserve.wire.guard import Context, guarded
 from rnnserve.wire.methods import well_formed
 from rnnserve.wire.stream import Streams
+from rnnserve.wire.tracing import UNTRACED, Method, Tracer
+
+STREAM = Method("rnnserve.v1.RnnServe/Stream", is_long=True)
+EXCHANGE = Method("rnnserve.v1.RnnServe/Exchange")
+GENERATE = Method("rnnserve.v1.RnnServe/Generate", is_long=True)
 
 
 class Servicer(RnnServeServicer):
@@ -25,12 +30,14 @@ class Servicer(RnnServeServicer):
         catalogue: Catalogue,
         audit: Callable[[], Audit],
         meter: Meter,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._streams = streams
         self._generations = generations
         self._catalogue = catalogue
         self._audit = audit
         self._meter = meter
+        self._tracer = tracer
 
     def drain(self, left_s: float) -> None:
         """Tell the streams how long the open sessions have."""
@@ -47,19 +54,19 @@ class Servicer(RnnServeServicer):
     async def Stream(  # type: ignore[override]
         self, request_iterator: AsyncIterator[v1.OperationFrame], context: Context
     ) -> None:
-        async with guarded(context, self._meter):
-            await self._streams.serve(request_iterator, context)
+        async with guarded(context, self._meter, tracer=self._tracer, method=STREAM) as span:
+            await self._streams.serve(request_iterator, context, span)
 
     async def Exchange(self, request: v1.OperationFrame, context: Context) -> v1.EventFrame:
-        async with guarded(context, self._meter):
-            return await self._streams.exchange(request, context)
+        async with guarded(context, self._meter, tracer=self._tracer, method=EXCHANGE) as span:
+            return await self._streams.exchange(request, context, span)
 
     async def Generate(  # type: ignore[override]
         self, request: v1.GenerateRequest, context: Context
     ) -> None:
-        async with guarded(context, self._meter):
+        async with guarded(context, self._meter, tracer=self._tracer, method=GENERATE) as span:
             well_formed(request)
-            await self._generations.serve(request, context)
+            await self._generations.serve(request, context, span)
 
     async def ListModels(
         self, request: v1.ListModelsRequest, context: Context

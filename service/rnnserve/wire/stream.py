@@ -11,6 +11,7 @@ from rnnserve.wire.answers import Answers, ExchangeAnswers, StreamAnswers
 from rnnserve.wire.guard import Context
 from rnnserve.wire.methods import Oversized, well_formed
 from rnnserve.wire.operations import MAX_FRAME_OPERATIONS, Operations
+from rnnserve.wire.tracing import CallSpan
 
 MAX_UNDER_WAY = 4096
 """Operations of one stream that were read and whose answers are not written yet."""
@@ -34,9 +35,11 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def serve(self, frames: AsyncIterator[Frame], context: Context) -> None:
+    async def serve(
+        self, frames: AsyncIterator[Frame], context: Context, span: CallSpan | None = None
+    ) -> None:
         """Read, apply and answer until the client has said all and has all its answers."""
-        answers = StreamAnswers(MAX_UNDER_WAY, MAX_UNREAD_BYTES)
+        answers = StreamAnswers(MAX_UNDER_WAY, MAX_UNREAD_BYTES, span)
         self._open.add(answers)
         if self._drained_at_s is not None:
             answers.tell(self._draining(self._drained_at_s))
@@ -50,12 +53,14 @@ class Streams:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def exchange(self, frame: Frame, context: Context) -> v1.EventFrame:
+    async def exchange(
+        self, frame: Frame, context: Context, span: CallSpan | None = None
+    ) -> v1.EventFrame:
         """One frame in, one frame out with all its events, in the operations' order.
 
         The call's deadline holds for its steps too.
         """
-        answers = ExchangeAnswers(_count(frame))
+        answers = ExchangeAnswers(_count(frame), span)
         left_s = context.time_remaining()
         self._apply(frame, answers, math.inf if left_s is None else left_s)
         return await answers.complete()

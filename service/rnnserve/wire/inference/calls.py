@@ -20,6 +20,7 @@ from rnnserve.wire.inference.repository import Repository, State
 from rnnserve.wire.inference.requests import Requests
 from rnnserve.wire.inference.statistics import model_statistics
 from rnnserve.wire.inference.texts import not_loaded, short, unknown_model, wrong_parameter
+from rnnserve.wire.tracing import CallSpan
 
 UNLOAD_DEPENDENTS = "unload_dependents"
 
@@ -42,7 +43,10 @@ class Inference:
         self._wall_clock_s = wall_clock_s
 
     async def infer(
-        self, request: wire.ModelInferRequest, left_s: float = math.inf
+        self,
+        request: wire.ModelInferRequest,
+        left_s: float = math.inf,
+        span: CallSpan | None = None,
     ) -> wire.ModelInferResponse:
         """One request; `left_s`: how long its reply is of use. A caller that is cancelled leaves a
         step that was taken to happen, and gets nothing of it."""
@@ -56,7 +60,7 @@ class Inference:
             else:
                 reply.set_result(outcome)
 
-        self.requests.take(request, told, left_s)
+        self.requests.take(request, told, left_s, span)
         return await reply
 
     def server_live(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnserve.engine import initial
-from rnnserve.engine.chunk import Chunk
+from rnnserve.engine.chunk import Chunk, Listener
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.marks import Correlation
 from rnnserve.engine.model import Model
@@ -27,6 +27,7 @@ from rnnserve.wire.inference.models import Models
 from rnnserve.wire.inference.parameters import Parameters, read_parameters
 from rnnserve.wire.inference.tensors import Given, read_inputs, wanted_outputs, write_outputs
 from rnnserve.wire.inference.texts import Words
+from rnnserve.wire.tracing import CallSpan
 
 Told = Callable[[wire.ModelInferResponse | Exception], None]
 """Called once: with the reply, a Refusal in Triton's words, or the exception of a bug."""
@@ -40,7 +41,13 @@ class Requests:
         self._sequences = sequences
         self._models = models
 
-    def take(self, request: wire.ModelInferRequest, told: Told, left_s: float = math.inf) -> None:
+    def take(
+        self,
+        request: wire.ModelInferRequest,
+        told: Told,
+        left_s: float = math.inf,
+        span: CallSpan | None = None,
+    ) -> None:
         """Start a request; `told` now or later. `left_s`: how long the reply is of use.
 
         Raises Refusal where it isn't taken; then nothing has changed and nobody is told.
@@ -70,18 +77,21 @@ class Requests:
             else:
                 told(reply)
 
+        listener: Listener = answered
+        if span is not None and span.takes_step():
+            listener = span.step(answered, model, self._engine.now_s())
         timeout_s = min(parameters.timeout_s, left_s)
         if model.spec.is_sequential:
             carry = self._carry(called, model.spec, given)
             start, end = parameters.start, parameters.end
-            step = Request(given.inputs, given.shapes, start, end, answered, timeout_s, carry)
+            step = Request(given.inputs, given.shapes, start, end, listener, timeout_s, carry)
             with called.translated():
                 self._sequences.step(name, model, step)
             return
         assert given.shapes is not None
         visit = self._engine.visit
         with called.translated():
-            visit(model, given.inputs, given.shapes, given.rows, answered, timeout_s)
+            visit(model, given.inputs, given.shapes, given.rows, listener, timeout_s)
 
     def _carry(self, called: "Called", spec: ModelSpec, given: Given) -> Rows | None:
         """What the sequence of a request begins with, if it starts and says so. Raises Refusal:

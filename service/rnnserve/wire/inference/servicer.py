@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from rnnserve.engine.meter import Meter
@@ -13,17 +14,22 @@ from rnnserve.wire.inference.calls import Inference
 from rnnserve.wire.inference.stream import InferenceStreams
 from rnnserve.wire.inference.texts import code_of
 from rnnserve.wire.methods import well_formed
+from rnnserve.wire.tracing import UNTRACED, Method, Tracer
 
 R = TypeVar("R")
+
+INFER = Method("inference.GRPCInferenceService/ModelInfer")
+STREAM_INFER = Method("inference.GRPCInferenceService/ModelStreamInfer", is_long=True)
 
 
 class InferenceServicer(GRPCInferenceServiceServicer):
     """The protocol over gRPC."""
 
-    def __init__(self, inference: Inference, meter: Meter) -> None:
+    def __init__(self, inference: Inference, meter: Meter, tracer: Tracer = UNTRACED) -> None:
         self._inference = inference
         self._streams = InferenceStreams(inference.requests, meter)
         self._meter = meter
+        self._traced = partial(guarded, meter=meter, code_of=code_of, tracer=tracer)
 
     def cut(self) -> None:
         """End every stream, each after what is ready for it."""
@@ -95,16 +101,17 @@ class InferenceServicer(GRPCInferenceServiceServicer):
     async def ModelInfer(
         self, request: wire.ModelInferRequest, context: Context
     ) -> wire.ModelInferResponse:
-        async with guarded(context, self._meter, code_of):
+        async with self._traced(context, method=INFER) as span:
             well_formed(request)
             left_s = context.time_remaining()
-            return await self._inference.infer(request, math.inf if left_s is None else left_s)
+            timeout_s = math.inf if left_s is None else left_s
+            return await self._inference.infer(request, timeout_s, span)
 
     async def ModelStreamInfer(  # type: ignore[override]
         self, request_iterator: AsyncIterator[wire.ModelInferRequest], context: Context
     ) -> None:
-        async with guarded(context, self._meter, code_of):
-            await self._streams.serve(request_iterator, context)
+        async with self._traced(context, method=STREAM_INFER) as span:
+            await self._streams.serve(request_iterator, context, span)
 
     async def RepositoryIndex(
         self, request: wire.RepositoryIndexRequest, context: Context

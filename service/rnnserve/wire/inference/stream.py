@@ -19,6 +19,7 @@ from rnnserve.wire.inference.requests import Requests
 from rnnserve.wire.inference.texts import code_of
 from rnnserve.wire.methods import Oversized, well_formed
 from rnnserve.wire.status import internal
+from rnnserve.wire.tracing import CallSpan
 
 MAX_UNDER_WAY = 1024
 """Requests of one stream that were read and whose replies are not written."""
@@ -50,7 +51,9 @@ class Line:
     read its replies is not read from either.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, span: CallSpan | None = None) -> None:
+        self.span = span
+        """Of the call, where it is traced."""
         self._places: deque[Place] = deque()
         self._held_bytes = 0
         self._over = False
@@ -78,6 +81,8 @@ class Line:
         else:
             # A new one: what was raised keeps the whole request, by its traceback.
             refusal = outcome.again() if isinstance(outcome, Refusal) else internal(outcome)
+            if self.span is not None:
+                self.span.refused(refusal)
             place.outcome, more_bytes = refusal, len(refusal.message)
         place.size_bytes += more_bytes
         self._held_bytes += more_bytes
@@ -118,12 +123,14 @@ class InferenceStreams:
         self._meter = meter
         self._open: set[Line] = set()
 
-    async def serve(self, requests: AsyncIterator[Received], context: Context) -> None:
+    async def serve(
+        self, requests: AsyncIterator[Received], context: Context, span: CallSpan | None = None
+    ) -> None:
         """Read, take and answer until the client has said all and has all its replies.
 
         Raises Refusal where the client wants errors as a status.
         """
-        line = Line()
+        line = Line(span)
         self._open.add(line)
         reader = asyncio.create_task(self._read(requests, line))
         wants_status = _wants_status(context)
@@ -165,7 +172,7 @@ class InferenceStreams:
         well_formed(request)
         place = line.queue(request.id)
         try:
-            self._requests.take(request, partial(line.fill, place))
+            self._requests.take(request, partial(line.fill, place), span=line.span)
         except Exception as error:
             line.fill(place, error)
 
