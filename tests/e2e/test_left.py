@@ -17,7 +17,7 @@ from server_process import ServerProcess
 from slow_models import slow
 from small_models import publish, small_model
 
-TIMES = 20
+TIMES = 10
 IDLE_S = 1.0
 VANISHING = """
 import os, sys

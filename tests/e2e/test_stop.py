@@ -300,11 +300,11 @@ def test_probes_are_answered_while_a_run_holds_the_loop(repository):
         stub = rnnserve_pb2_grpc.RnnServeStub(channel)
         session = open_session(stub, "slow")
         # The model was quick when it was measured: the run is on the loop.
-        long = step(session, 0, turns(1000 * MS))
+        long = step(session, 0, turns(400 * MS))
         call = stub.Exchange.future(v1.OperationFrame(operations=[long]))
         during = 0
         while not call.done():
             assert checked(told(server, HEALTH))
             during += not call.done()
-        assert during > 10
+        assert during > 3
         assert call.result().events[0].HasField("stepped")
