@@ -8,8 +8,6 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Coroutine
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +22,7 @@ from rnnserve.ops.drain import drain
 from rnnserve.ops.grpc_port import GrpcPort
 from rnnserve.ops.health_port import Health, HealthPort
 from rnnserve.ops.hosting import Hosting
+from rnnserve.ops.life import Life, first
 from rnnserve.ops.loading import Loader
 from rnnserve.ops.metrics import Metrics, MetricsPort
 from rnnserve.ops.tls import Certificates, tls_files
@@ -113,9 +112,9 @@ class Server:
         ended a ticker.
         """
         asyncio.get_running_loop().set_default_executor(self._workers.aside)
-        async with AsyncExitStack() as life:
+        async with Life() as life:
             self._open_health_port(life)
-            _accompany(life, self._turn())
+            life.accompany(self._turn())
             if await self._load(stop):
                 await self._serve(life, stop)
         self._workers.dismiss()
@@ -125,7 +124,7 @@ class Server:
         """Load the models in a thread, so that signals and probes are answered meanwhile. False
         where told to stop before they are loaded: a thread can't be."""
         loading = asyncio.create_task(asyncio.to_thread(self._hosting.load_all))
-        await _first(stop.wait(), loading)
+        await first(stop.wait(), loading)
         if not loading.done() or loading.cancelled():
             return False
         for model in loading.result():
@@ -133,20 +132,20 @@ class Server:
         calm_collector()
         return True
 
-    async def _serve(self, life: AsyncExitStack, stop: asyncio.Event) -> None:
+    async def _serve(self, life: Life, stop: asyncio.Event) -> None:
         metrics_port = self._open_metrics_port(life)
         life.callback(self._workers.dismiss)
         if self._tracing is not None:
             life.push_async_callback(asyncio.to_thread, self._tracing.close)
         self._hosting.start(self.engine)
         life.push_async_callback(self._hosting.stop)
-        _accompany(life, self._look_after())
-        _accompany(life, self._watch.run())
+        life.accompany(self._look_after())
+        life.accompany(self._watch.run())
         servicers = [(SERVICE, self._servicer), (INFERENCE, self._inference)]
         credentials = None
         if self._certificates is not None:
             credentials = self._certificates.credentials()
-            _accompany(life, self._certificates.follow())
+            life.accompany(self._certificates.follow())
         grpc_port = GrpcPort(self._settings, servicers, credentials)
         life.push_async_callback(grpc_port.stop, None)
         await grpc_port.start()
@@ -161,14 +160,14 @@ class Server:
             metrics_port.port,
             ", ".join(self.engine.served.names()),
         )
-        await _first(stop.wait(), self._hosting.failed.wait())
+        await first(stop.wait(), self._hosting.failed.wait())
         self._hosting.raise_failure()
         self._is_ready = False
         await grpc_port.set_not_ready()
         await drain(self.engine, self._servicer, self._inference, self._settings.grace_s)
         await asyncio.gather(self._http.stop(WRITE_S), grpc_port.stop(WRITE_S))
 
-    def _open_health_port(self, life: AsyncExitStack) -> None:
+    def _open_health_port(self, life: Life) -> None:
         """Answer probes, where that was asked for."""
         port = self._settings.health_port
         if port is None:
@@ -177,7 +176,7 @@ class Server:
         life.callback(health_port.close)
         logger.info("health alone: grpc %s:%d", self._settings.host, health_port.port)
 
-    def _open_metrics_port(self, life: AsyncExitStack) -> MetricsPort:
+    def _open_metrics_port(self, life: Life) -> MetricsPort:
         port = self._settings.metrics_port
         try:
             metrics_port = self._metrics.serve(self._settings.host, port)
@@ -186,7 +185,7 @@ class Server:
         life.callback(metrics_port.close)
         return metrics_port
 
-    async def _start_http(self, life: AsyncExitStack) -> None:
+    async def _start_http(self, life: Life) -> None:
         """Serve the protocol over HTTP too, where that was asked for."""
         port = self._settings.http_port
         if port is None:
@@ -238,24 +237,3 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-
-
-def _accompany(life: AsyncExitStack, work: Coroutine[None, None, None]) -> None:
-    """Do this beside everything else, until its turn to end comes."""
-    task = asyncio.create_task(work)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    life.push_async_callback(end)
-
-
-async def _first(*waits: Awaitable[object]) -> None:
-    """Wait until one of them is over, and no longer for the others."""
-    waiting = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()

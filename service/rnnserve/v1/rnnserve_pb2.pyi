@@ -5,12 +5,11 @@ rnnserve.v1: sessions that keep the carry of a recurrent model between messages.
 
 One bidirectional Stream carries frames. A frame from the client is a list of
 operations, a frame from the server a list of events; every operation is
-answered by exactly one event with the same `id`; what the server says unasked
-has the id 0, so ids begin with 1. Overlook such events where their kind is
-not known. Events come as they are
+answered by exactly one event with the same `id`. Events come as they are
 ready: in order within a session, in any order across sessions; but what is
 refused at once is answered at once. An operation that fails answers for
-itself and leaves the stream and every other session alive.
+itself and leaves the stream and every other session alive. What the server
+says unasked has the id 0; overlook it where its kind is not known.
 
 A session is not tied to the stream that opened it. Whoever holds its id may
 go on with it from another stream; it ends by close, by its idle timeout, by
