@@ -1,0 +1,366 @@
+"""Spans without a collector: of which calls and chunks there are some, and what they say."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import chain, repeat
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from plain_models import doubling_model, marked_model
+from raw_session import step
+from rnnserve.engine.batcher import BatchLimits
+from rnnserve.errors import OperatorError, Reason, Refusal
+from rnnserve.ops.tracing import MAX_EVENTS, Spans, Tracing
+from rnnserve.v1 import rnnserve_pb2 as v1
+from rnnserve.wire.guard import guarded
+from rnnserve.wire.tracing import Method
+from small_models import small_model
+from synchronous_engine import failing_on
+from unit.service.calls import Client, Wire, turn
+from unit.service.inference_calls import Calls, start
+
+MODEL = small_model("gru", 1)
+LONG = Method("a.Service/Stream", is_long=True)
+SHORT = Method("a.Service/Exchange")
+TRACE, ABOVE = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SAMPLED, UNSAMPLED = f"00-{TRACE}-{ABOVE}-01", f"00-{TRACE}-{ABOVE}-00"
+ALWAYS = repeat(0.0)
+EPOCH_NS = 1_700_000_000 * 10**9
+
+
+class Traced:
+    """A wire whose spans are kept, on the engine's clock."""
+
+    def __init__(self, share: float = 1.0, draws: Iterator[float] = ALWAYS, **engine) -> None:
+        self.kept = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self.kept))
+        self.wire = Wire(MODEL, **engine)
+        self.engine = self.wire.outside
+        self.spans = Spans(
+            provider.get_tracer("test"),
+            share,
+            clock=lambda: self.engine.now_s,
+            wall_clock_ns=lambda: EPOCH_NS + round(self.engine.now_s * 1e9),
+            draw=lambda: next(draws),
+        )
+
+    def call(self, method: Method = LONG, *traceparents: str):
+        return self.spans.call(method, [("traceparent", value) for value in traceparents])
+
+    def exchange(self, span, *operations: v1.Operation) -> asyncio.Task[v1.EventFrame]:
+        frame = v1.OperationFrame(operations=operations)
+        return asyncio.create_task(self.wire.streams.exchange(frame, Client(), span))
+
+    async def answered(self, span, *operations: v1.Operation) -> None:
+        """The operations, run to their end."""
+        call = self.exchange(span, *operations)
+        await turn()
+        self.engine.run_all()
+        await call
+
+    def all(self, name: str) -> list[ReadableSpan]:
+        return [span for span in self.kept.get_finished_spans() if span.name == name]
+
+    def one(self, name: str) -> ReadableSpan:
+        (found,) = self.all(name)
+        return found
+
+
+def seconds(span: ReadableSpan) -> tuple[float, float]:
+    """From when to when, on the engine's clock."""
+    return (span.start_time - EPOCH_NS) / 1e9, (span.end_time - EPOCH_NS) / 1e9
+
+
+async def test_queue_and_run_lie_in_their_step_and_the_step_in_its_call():
+    traced = Traced()
+    session = traced.engine.open()
+    traced.engine.now_s = 1.0
+    span = traced.call()
+    traced.engine.now_s = 2.0
+    call = traced.exchange(span, step(session, 0, [1]))
+    await turn()
+    traced.engine.now_s = 4.0
+    work = traced.engine.begin()
+    traced.engine.now_s = 7.0
+    traced.engine.finish(work)
+    await call
+    traced.engine.now_s = 8.0
+    span.end("OK")
+    whole, chunk = traced.one(LONG.name), traced.one("step")
+    queue, run = traced.one("queue"), traced.one("run")
+    assert [seconds(s) for s in (whole, chunk, queue, run)] == [(1, 8), (2, 7), (2, 4), (4, 7)]
+    assert chunk.parent.span_id == whole.context.span_id
+    assert queue.parent.span_id == run.parent.span_id == chunk.context.span_id
+    assert whole.kind is SpanKind.SERVER
+    assert len({s.context.trace_id for s in (whole, chunk, queue, run)}) == 1
+
+
+async def test_a_step_says_its_model_its_place_and_its_company():
+    traced = Traced()
+    span, sessions = traced.call(), [traced.engine.open() for _ in range(3)]
+    await traced.answered(span, *(step(session, 0, [1, 2]) for session in sessions))
+    assert [dict(found.attributes) for found in traced.all("step")] == [
+        {
+            "rnnserve.model": "gru1",
+            "rnnserve.model.version": 1,
+            "rnnserve.session": session[:6],
+            "rnnserve.index": 0,
+            "rnnserve.steps": 2,
+            "rnnserve.batch.rows": 3,
+        }
+        for session in sessions
+    ]
+
+
+async def test_no_span_holds_the_id_that_entitles():
+    traced = Traced(run=failing_on(3, MODEL.runner().run))
+    span, session = traced.call(), traced.engine.open()
+    await traced.answered(span, step(session, 0, [1]), step(session, 1, [3]), step(session, 9, [1]))
+    span.generation(traced.engine.model, session)
+    span.end("OK")
+    told = [span.to_json() for span in traced.kept.get_finished_spans()]
+    assert len(told) == 5
+    assert not [text for text in told if session in text]
+
+
+async def test_a_chunk_of_several_blocks_runs_from_its_first_block_to_its_last():
+    traced = Traced(batches=BatchLimits(max_block_steps=2))
+    span, session = traced.call(), traced.engine.open()
+    call = traced.exchange(span, step(session, 0, [1, 2, 3, 4, 5]))
+    await turn()
+    for begins_s in (1.0, 2.0, 3.0):
+        traced.engine.now_s = begins_s
+        work = traced.engine.begin()
+        traced.engine.now_s = begins_s + 0.5
+        traced.engine.finish(work)
+    await call
+    assert seconds(traced.one("queue")) == (0, 1)
+    assert seconds(traced.one("run")) == (1, 3.5)
+
+
+async def test_the_first_chunk_and_the_share_of_the_others_have_spans():
+    draws = chain([0.9, 0.29, 0.31, 0.0, 0.3], repeat(0.9))
+    traced = Traced(0.3, draws)
+    span, session = traced.call(), traced.engine.open()
+    await traced.answered(span, *(step(session, index, [1]) for index in range(8)))
+    assert [found.attributes["rnnserve.index"] for found in traced.all("step")] == [0, 1, 3]
+    span.end("OK")
+    assert traced.one(LONG.name).attributes["rnnserve.chunks"] == 8
+
+
+async def test_with_no_share_the_call_alone_has_a_span():
+    traced = Traced(0.0)
+    span, session = traced.call(), traced.engine.open()
+    await traced.answered(span, step(session, 0, [1]))
+    span.end("OK")
+    assert [found.name for found in traced.kept.get_finished_spans()] == [LONG.name]
+
+
+def test_a_call_goes_on_with_its_callers_trace():
+    traced = Traced(0.0)
+    for method in (LONG, SHORT):
+        traced.call(method, SAMPLED).end("OK")
+    for found in traced.kept.get_finished_spans():
+        assert f"{found.context.trace_id:032x}" == TRACE
+        assert f"{found.parent.span_id:016x}" == ABOVE
+
+
+def test_a_call_of_an_unsampled_trace_has_no_span():
+    traced = Traced()
+    assert traced.call(LONG, UNSAMPLED) is None
+    assert traced.call(SHORT, UNSAMPLED) is None
+
+
+def test_of_short_calls_without_a_trace_a_share_begins_one():
+    draws = iter([0.1, 0.29, 0.3, 0.9])
+    traced = Traced(0.3, draws)
+    assert [traced.call(SHORT) is None for _ in range(4)] == [False, False, True, True]
+    assert traced.call(LONG) is not None
+
+
+@pytest.mark.parametrize(
+    "traceparents", [("nonsense",), ("",), (SAMPLED[:-1],), (UNSAMPLED, UNSAMPLED)]
+)
+def test_what_is_no_trace_begins_a_new_one(traceparents):
+    traced = Traced()
+    traced.call(LONG, *traceparents).end("OK")
+    found = traced.one(LONG.name)
+    assert found.parent is None
+    assert f"{found.context.trace_id:032x}" != TRACE
+
+
+@pytest.fixture(scope="module")
+def spans() -> Spans:
+    return Traced().spans
+
+
+@given(
+    metadata=st.lists(
+        st.tuples(
+            st.sampled_from(("traceparent", "tracestate", "other")),
+            st.one_of(st.text(), st.from_regex(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]\Z")),
+        )
+    )
+)
+def test_only_a_trace_that_says_so_keeps_a_call_from_having_a_span(spans, metadata):
+    span = spans.call(LONG, metadata)
+    said = [value for key, value in metadata if key == "traceparent"]
+    assert span is not None or (len(said) == 1 and said[0][-1] in "02")
+
+
+async def test_a_step_that_fails_says_why():
+    traced = Traced(run=failing_on(3, MODEL.runner().run))
+    span, session = traced.call(), traced.engine.open()
+    await traced.answered(span, step(session, 0, [3]))
+    span.end("OK")
+    found = traced.one("step")
+    assert found.attributes["error.type"] == "model_failed"
+    assert found.status.status_code is StatusCode.ERROR
+    (event,) = traced.one(LONG.name).events
+    assert dict(event.attributes) == {"error.type": "model_failed"}
+    assert traced.all("run") == []
+
+
+async def test_what_is_refused_at_once_is_an_event_of_its_call():
+    traced = Traced()
+    span, session = traced.call(), traced.engine.open()
+    await traced.answered(span, *(step(session, 5, [1]) for _ in range(MAX_EVENTS + 3)))
+    span.end("OK")
+    assert traced.all("step") == []
+    found = traced.one(LONG.name)
+    assert [event.attributes["error.type"] for event in found.events] == ["index_gap"] * MAX_EVENTS
+    assert found.attributes["rnnserve.errors"] == MAX_EVENTS + 3
+    assert found.status.status_code is StatusCode.UNSET
+
+
+async def test_a_step_that_came_again_waited_and_ran_before():
+    traced = Traced()
+    span, session = traced.call(), traced.engine.open()
+    await traced.answered(span, step(session, 0, [1]))
+    traced.engine.now_s = 5.0
+    await traced.answered(span, step(session, 0, [1]))
+    first, again = traced.all("step")
+    assert again.attributes["rnnserve.resent"]
+    assert "rnnserve.resent" not in first.attributes
+    assert seconds(again) == (5, 5)
+    assert len(traced.all("run")) == 1
+
+
+async def test_a_step_answered_after_its_call_has_its_span_and_no_warning(caplog):
+    traced = Traced(run=failing_on(3, MODEL.runner().run))
+    span, session = traced.call(), traced.engine.open()
+    call = traced.exchange(span, step(session, 0, [3]))
+    await turn()
+    span.end("CANCELLED")
+    traced.engine.run_all()
+    await call
+    assert traced.one("step").parent.span_id == traced.one(LONG.name).context.span_id
+    assert [record for record in caplog.records if "opentelemetry" in record.name] == []
+
+
+async def test_a_generations_span_says_its_tokens_and_when_the_first_came():
+    traced = Traced()
+    span = traced.call()
+    request = v1.GenerateRequest(model="gru1", tokens=v1.TokenIds(ids=[1, 2]))
+    request.sampling.max_tokens = 4
+    call = asyncio.create_task(traced.wire.generations.serve(request, Client(), span))
+    await turn()
+    traced.engine.now_s = 3.0
+    traced.engine.run_all()
+    await call
+    span.end("OK")
+    found = traced.one(LONG.name)
+    assert found.attributes["rnnserve.tokens"] == 4
+    assert found.attributes["rnnserve.model"] == "gru1"
+    (event,) = found.events
+    assert (event.name, event.timestamp) == ("first token", EPOCH_NS + 3 * 10**9)
+
+
+def test_requests_of_triton_are_steps_too_with_a_sequence_and_without():
+    traced = Traced()
+    span = traced.call(SHORT, SAMPLED)
+    one = np.ones((1, 1), np.float32)
+    for model in (marked_model(), doubling_model()):
+        calls = Calls(model)
+        calls.requests.take(start(calls.spec.name, {"x": one}), lambda _: None, span=span)
+        calls.engine.run_all()
+    assert [found.attributes["rnnserve.model"] for found in traced.all("step")] == [
+        "marked",
+        "double",
+    ]
+    assert len(traced.all("queue")) == len(traced.all("run")) == 2
+
+
+class Caller:
+    """The other end of a call that ends with a status."""
+
+    def __init__(self) -> None:
+        self.code = None
+
+    def invocation_metadata(self):
+        return (("traceparent", SAMPLED),)
+
+    def cancelled(self) -> bool:
+        return False
+
+    done = cancelled
+
+    async def abort(self, code, message, details) -> None:
+        self.code = code
+        raise grpc.aio.AbortError
+
+
+async def ended_with(raised: BaseException | None) -> ReadableSpan:
+    """The span of a call whose body raises this."""
+    traced = Traced()
+    try:
+        async with guarded(Caller(), traced.engine.notes, tracer=traced.spans, method=LONG):
+            if raised is not None:
+                raise raised
+    except (grpc.aio.AbortError, asyncio.CancelledError):
+        pass
+    return traced.one(LONG.name)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "error", "status"),
+    [
+        (None, "OK", None, StatusCode.UNSET),
+        (asyncio.CancelledError(), "CANCELLED", None, StatusCode.UNSET),
+        (Refusal(Reason.MALFORMED, ""), "INVALID_ARGUMENT", "malformed", StatusCode.UNSET),
+        (Refusal(Reason.DRAINING, ""), "UNAVAILABLE", "draining", StatusCode.ERROR),
+        (ValueError("secret"), "INTERNAL", "internal", StatusCode.ERROR),
+    ],
+)
+async def test_a_calls_span_has_the_status_that_the_caller_gets(raised, code, error, status):
+    found = await ended_with(raised)
+    assert found.attributes["rpc.response.status_code"] == code
+    assert found.attributes.get("error.type") == error
+    assert found.status.status_code is status
+    assert "secret" not in found.to_json()
+
+
+async def test_a_bug_can_be_found_in_the_log_by_its_span(caplog):
+    found = await ended_with(ValueError("secret"))
+    assert found.attributes["rnnserve.log_id"] in caplog.text
+
+
+@pytest.mark.parametrize("endpoint", ["", "localhost:4317", "grpc://localhost:4317"])
+def test_an_endpoint_that_is_none_is_the_operators_error(endpoint):
+    with pytest.raises(OperatorError, match="--trace-endpoint"):
+        Tracing(endpoint, 1.0)
+
+
+def test_a_variable_of_the_sdks_that_does_not_do_is_the_operators_error(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")
+    with pytest.raises(OperatorError, match="OTEL_"):
+        Tracing("http://127.0.0.1:1", 1.0)
