@@ -32,8 +32,6 @@ MAX_REQUEST_BYTES = 4096
 _OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    # A probe connects for every question.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
 ]
 _STATUS = health_pb2.HealthCheckResponse
 
