@@ -38,6 +38,9 @@ class ServeSettings:
     """PEM file of the certificate's private key."""
     tls_client_ca: Path | None = None
     """PEM file of the authorities that a client's certificate must come from: mutual TLS."""
+    max_connection_age_s: Annotated[float, Seconds] = 0.0
+    """Seconds after which a client is told to connect anew, and so may meet servers that joined;
+    its calls under way go on. 0: never."""
     model_control: bool = False
     """Whether clients may load and unload models."""
     poll_s: Annotated[float, Seconds] = 0.0

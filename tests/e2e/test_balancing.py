@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from threading import Event
 
 import grpc
 import numpy as np
@@ -166,3 +167,26 @@ def test_grpcs_own_round_robin_shares_the_streams_of_any_client(three):
             stream.finish()
         now = three.sessions()
         assert {host: now[host] - before[host] for host in now} == dict.fromkeys(now, 3)
+
+
+def test_a_connection_has_an_age_and_its_streams_outlive_it(repository):
+    with (
+        ServerProcess(repository, "--max-connection-age-s", "0.3", "--grace-s", "0.2") as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):
+        left = Event()
+
+        def changed(state: grpc.ChannelConnectivity) -> None:
+            if state is grpc.ChannelConnectivity.IDLE and stream is not None:
+                left.set()
+
+        stream = None
+        channel.subscribe(changed)
+        stream = RawStream(rnnserve_pb2_grpc.RnnServeStub(channel))
+        stream.send(v1.Operation(id=1, open=v1.Open(model=MODEL)))
+        session = stream.events(1)[1].opened.session_id
+        assert left.wait(20)
+        stream.send(v1.Operation(id=2, step=v1.Step(session_id=session, inputs=[ONE.tobytes()])))
+        assert stream.events(1)[2].stepped.index == 0
+        stream.finish()
+        assert server.stop() == 0

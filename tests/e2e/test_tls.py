@@ -12,7 +12,7 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from certificates import HOST, Mounted
-from rnnserve.client import AsyncClient, Client, ServerError
+from rnnserve.client import AsyncClient, Client, Fleet, ServerError
 from server_process import ServerProcess
 from small_models import publish, small_model
 
@@ -164,3 +164,29 @@ def test_an_unfit_certificate_ends_the_start_in_a_sentence(repository, tmp_path)
     assert ended.returncode == 1
     assert f"--tls-certificate {tmp_path / 'tls.crt'}: " in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_fleet_asks_for_the_names_certificate_whatever_the_address(
+    repository, tmp_path, authority
+):
+    pair = Mounted(tmp_path, authority.issue_cert("rnnserve.test"))
+    options = ("--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key))
+    with ServerProcess(repository, *options) as process:
+        port = process.target.rsplit(":", 1)[1]
+
+        def opened(name: str) -> int:
+            with (
+                Fleet(
+                    f"{name}:{port}",
+                    credentials=trusting(authority),
+                    resolve=lambda name, port: {"127.0.0.1"},
+                ) as fleet,
+                fleet.open("gru1") as session,
+            ):
+                return session.step([1]).shape[0]
+
+        assert opened("rnnserve.test") == 1
+        with pytest.raises(ServerError) as error:
+            opened("another.test")
+        assert error.value.code is grpc.StatusCode.UNAVAILABLE
+        assert process.stop() == 0

@@ -37,7 +37,8 @@ class AsyncFleet:
                 logits = await session.step([4, 7, 1])  # (3, V)
 
     The name is asked again every `look_every_s` seconds, when a session opens: servers that joined
-    are filled first, and those that left keep the sessions they have.
+    are filled first, and those that left keep the sessions they have. With `credentials`, each
+    server's certificate has to be for the name.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class AsyncFleet:
         self._looked_s = -float("inf")
         self._looking = asyncio.Lock()
         self._members: Members[AsyncClient] = Members(
-            lambda address: AsyncClient(joined(address, self._port), credentials=credentials)
+            lambda address: AsyncClient(
+                joined(address, self._port), credentials=credentials, server_name=self._name
+            )
         )
         self._entered: set[AsyncClient] = set()
 
@@ -115,6 +118,7 @@ class AsyncFleet:
         """The client of the server that has the fewest sessions of ours, for whatever else is asked
         of one: a generation counts as a session as long as this is held."""
         await self._look()
+        self._rest_draining()
         member = self._members.choose(_now_s())
         if member is None:
             raise nobody(self.target)
@@ -126,6 +130,7 @@ class AsyncFleet:
     @asynccontextmanager
     async def _placed(self, opening: Opening) -> AsyncIterator[AsyncSession]:
         await self._look()
+        self._rest_draining()
         asked: list[Member[AsyncClient]] = []
         refused = nobody(self.target)
         while (member := self._members.choose(_now_s(), asked)) is not None:
@@ -174,6 +179,12 @@ class AsyncFleet:
         if client in self._entered:
             self._entered.remove(client)
             await client.__aexit__(None, None, None)
+
+    def _rest_draining(self) -> None:
+        """Who has said that it stops isn't asked first."""
+        for member in self._members.all():
+            if member.client in self._entered and member.client.left_s is not None:
+                member.rests_until_s = _now_s() + REST_S
 
     async def _look(self) -> None:
         """Ask the name, where that was long ago. One that can't be asked leaves what is known."""

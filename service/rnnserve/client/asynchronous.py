@@ -12,7 +12,7 @@ import grpc.aio
 from rnnserve.client.async_generation import AsyncGeneration
 from rnnserve.client.async_session import AsyncSession
 from rnnserve.client.carry import Carry, initial_carry
-from rnnserve.client.channel import DESCRIBE_TIMEOUT_S, NO_COMPRESSION, OPTIONS
+from rnnserve.client.channel import DESCRIBE_TIMEOUT_S, NO_COMPRESSION, options_for
 from rnnserve.client.codec import Tensor
 from rnnserve.client.errors import ServerError, from_rpc_error
 from rnnserve.client.facts import Audit, Model, Models, read_audit, read_model, read_models
@@ -33,11 +33,19 @@ class AsyncClient:
             async with client.open("letters") as session:
                 logits = await session.step([4, 7, 1])  # (3, V)
 
-    Every method raises ServerError; `credentials` turns on TLS.
+    Every method raises ServerError; `credentials` turns on TLS, where the server's certificate is
+    for `server_name`, or else for the target's.
     """
 
-    def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        server_name: str | None = None,
+    ) -> None:
         self._target = target
+        self._options = options_for(server_name)
         self._credentials = credentials
         self._carries: dict[tuple[str, int], tuple[Tensor, ...]] = {}
 
@@ -45,11 +53,14 @@ class AsyncClient:
         # grpc.aio binds a channel to the loop that runs now.
         if self._credentials is None:
             self._channel = grpc.aio.insecure_channel(
-                self._target, options=OPTIONS, compression=NO_COMPRESSION
+                self._target, options=self._options, compression=NO_COMPRESSION
             )
         else:
             self._channel = grpc.aio.secure_channel(
-                self._target, self._credentials, options=OPTIONS, compression=NO_COMPRESSION
+                self._target,
+                self._credentials,
+                options=self._options,
+                compression=NO_COMPRESSION,
             )
         self._stub = rpc.RnnServeStub(self._channel)
         self._stream = OperationStream(self._stub)

@@ -22,6 +22,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
+
 NO_COMPRESSION = grpc.Compression.NoCompression
 
 _BROKEN_OFF = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
@@ -44,3 +45,11 @@ def telling(first: ServerError, then: ServerError) -> ServerError:
     """Of the errors of two attempts: the server's word (it is draining) says more than the silence
     after it."""
     return first if then.reason == TRANSPORT and first.reason != TRANSPORT else then
+
+
+def options_for(server_name: str | None) -> tuple[tuple[str, int | str], ...]:
+    """How to reach a server; with TLS, its certificate must be for `server_name` where that is
+    given, and not for the target's."""
+    if server_name is None:
+        return OPTIONS
+    return (*OPTIONS, ("grpc.ssl_target_name_override", server_name))

@@ -8,7 +8,7 @@ from typing import Self, Unpack
 import grpc
 
 from rnnserve.client.carry import Carry, initial_carry
-from rnnserve.client.channel import DESCRIBE_TIMEOUT_S, NO_COMPRESSION, OPTIONS
+from rnnserve.client.channel import DESCRIBE_TIMEOUT_S, NO_COMPRESSION, options_for
 from rnnserve.client.codec import Tensor
 from rnnserve.client.errors import ServerError, from_rpc_error
 from rnnserve.client.facts import Audit, Model, Models, read_audit, read_model, read_models
@@ -32,7 +32,8 @@ class Client:
     Different threads may use one client, each with sessions of its own. Who needs many steps a
     second takes AsyncClient, whose sessions share frames, and which hears when the server is about
     to stop: this one learns it when it opens (draining). Every method raises ServerError;
-    `credentials` turns on TLS; `timeout_s` bounds every operation of a session.
+    `credentials` turns on TLS, where the server's certificate is for `server_name`, or else for the
+    target's; `timeout_s` bounds every operation of a session.
     """
 
     def __init__(
@@ -40,15 +41,17 @@ class Client:
         target: str,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        server_name: str | None = None,
         timeout_s: float | None = None,
     ) -> None:
+        options = options_for(server_name)
         if credentials is None:
             self._channel = grpc.insecure_channel(
-                target, options=OPTIONS, compression=NO_COMPRESSION
+                target, options=options, compression=NO_COMPRESSION
             )
         else:
             self._channel = grpc.secure_channel(
-                target, credentials, options=OPTIONS, compression=NO_COMPRESSION
+                target, credentials, options=options, compression=NO_COMPRESSION
             )
         self._stub = rpc.RnnServeStub(self._channel)
         self._timeout_s = timeout_s

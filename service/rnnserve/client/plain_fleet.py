@@ -59,7 +59,10 @@ class Fleet:
         self._lock = threading.Lock()
         self._members: Members[Client] = Members(
             lambda address: Client(
-                joined(address, self._port), credentials=credentials, timeout_s=timeout_s
+                joined(address, self._port),
+                credentials=credentials,
+                server_name=self._name,
+                timeout_s=timeout_s,
             )
         )
 

@@ -26,7 +26,9 @@ class GrpcPort:
         be had."""
         self._names = [service.full_name for service, _ in servicers]
         self._health = health.aio.HealthServicer()
-        self._server = _server(settings.max_frame_bytes + ROOM_FOR_REFUSAL_BYTES)
+        self._server = _server(
+            settings.max_frame_bytes + ROOM_FOR_REFUSAL_BYTES, settings.max_connection_age_s
+        )
         for service, servicer in servicers:
             register(service, servicer, self._server, settings.max_frame_bytes)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -52,9 +54,11 @@ class GrpcPort:
         await self._server.stop(grace_s)
 
 
-def _server(limit_bytes: int) -> grpc.aio.Server:
+def _server(limit_bytes: int, max_age_s: float) -> grpc.aio.Server:
+    ages = [("grpc.max_connection_age_ms", round(max_age_s * 1e3))] if max_age_s else []
     return grpc.aio.server(
         options=[
+            *ages,
             ("grpc.max_receive_message_length", limit_bytes),
             ("grpc.max_send_message_length", -1),
             # Streams live long; let clients find out that we are gone, and the reverse.

@@ -39,7 +39,7 @@ class Watch:
         self._follower = follower
         self._poll_s = poll_s
         self._asked = asyncio.Event()
-        self._last = dict(follower.footprints)
+        self._last: dict[str, Footprint] | None = None
         """What the folders looked like at the last look."""
         self._is_away = False
 
@@ -66,11 +66,12 @@ class Watch:
         if now is None:
             return
         read = self._follower.footprints
+        last = dict(read) if self._last is None else self._last
         for name in sorted(now.keys() | read.keys()):
             there, before = now.get(name, NOTHING), read.get(name, NOTHING)
             if there == before and (name in now) == (name in read):
                 continue
-            if not at_once and there != self._last.get(name, NOTHING):
+            if not at_once and there != last.get(name, NOTHING):
                 continue
             if name in now:
                 logger.info("model %s has changed on disk", name)
