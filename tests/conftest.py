@@ -4,8 +4,6 @@ import signal
 
 import pytest
 
-SKIPPED = pytest.StashKey[list[str]]()
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -14,22 +12,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[SKIPPED] = []
+    if config.getoption("no_skips") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Skips())
     # A shell tells what it runs in the background to ignore Ctrl-C, and children inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    report = yield
-    if report.skipped and item.get_closest_marker("optional") is None:
-        item.config.stash[SKIPPED].append(item.nodeid)
-    return report
+class Skips:
+    """What was skipped, by whichever process ran it, and isn't optional."""
 
+    def __init__(self) -> None:
+        self._nodes: list[str] = []
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    skipped = session.config.stash[SKIPPED]
-    if session.config.getoption("no_skips") and skipped:
-        print("\nskipped, and this machine could run them:", *skipped, sep="\n  ")
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and "optional" not in report.keywords:
+            self._nodes.append(report.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._nodes:
+            print("\nskipped, and this machine could run them:", *self._nodes, sep="\n  ")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
