@@ -28,6 +28,12 @@ COMMANDS = (
         ("python -m rnnserve_bench profile --streams 64 --seconds 20",),
     ),
     (
+        "soak",
+        "rnnserve_bench.soak.command:soak",
+        "Mixed traffic for an hour; fails when anything of the server grows.",
+        ("python -m rnnserve_bench soak", "python -m rnnserve_bench soak --minutes 5 --seed 3"),
+    ),
+    (
         "report",
         "rnnserve_bench.commands:report",
         "Write RESULTS.md anew from results.json.",

@@ -68,6 +68,11 @@ class ServerProcess:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative where a signal ended it."""
+        return self._process.poll()
+
     def ended_within(self, timeout_s: float) -> bool:
         """Whether it ends by itself in that time: a crash takes a moment."""
         try:
