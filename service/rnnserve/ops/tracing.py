@@ -12,12 +12,14 @@ its queue, resource attributes, a sampler of its own); what rnnserve has options
 Sources: W3C Trace Context; OpenTelemetry's semantic conventions for RPC.
 """
 
+import math
 import os
 import random
 import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -38,6 +40,8 @@ PROPAGATOR = TraceContextTextMapPropagator()
 HEADERS = PROPAGATOR.fields
 SHOWN_OF_ID = 6
 """Characters of a session's id."""
+NEVER = 1 << 62
+"""So many chunks no call has."""
 MAX_EVENTS = 32
 """Of one call: the errors behind them are only counted."""
 FLUSH_S = 1.0
@@ -93,6 +97,7 @@ class Spans:
         seconds, is the engine's; `draw` gives numbers from [0, 1)."""
         self._tracer = tracer
         self._share = share
+        self._gap = partial(gap, share, draw)
         self._now_s = clock
         self._wall_clock_ns = wall_clock_ns
         self._draw = draw
@@ -111,7 +116,8 @@ class Spans:
         )
         if not span.is_recording():
             return None
-        return Call(self._tracer, span, self._share, self._draw, self._now_s, epoch_ns)
+        skips = 0 if self._share else NEVER
+        return Call(self._tracer, span, skips, self._gap, self._now_s, epoch_ns)
 
 
 class Call:
@@ -121,28 +127,29 @@ class Call:
         self,
         tracer: trace.Tracer,
         span: trace.Span,
-        share: float,
-        draw: Callable[[], float],
+        skips: int,
+        gap: Callable[[], int],
         clock: Callable[[], float],
         epoch_ns: int,
     ) -> None:
-        """`epoch_ns`: when the clock showed 0."""
+        """`skips` chunks go by first, and `gap` behind each that has spans. `epoch_ns`: when the
+        clock showed 0."""
         self._tracer = tracer
         self._span = span
         self._context = trace.set_span_in_context(span)
-        self._share = share
-        self._draw = draw
+        self._gap = gap
         self._now_s = clock
         self._epoch_ns = epoch_ns
-        self._chunks = self._errors = self._tokens = 0
+        self.skips = self._chunks = skips
+        """With those that are still to be skipped."""
+        self._errors = self._tokens = 0
         self._is_over = False
         """A step that was taken in may be answered later."""
 
-    def takes_step(self) -> bool:
-        self._chunks += 1
-        return self._draw() < self._share or (self._chunks == 1 and self._share > 0.0)
-
     def step(self, listener: Listener, model: Model, asked_s: float) -> Listener:
+        self.skips = self._gap()
+        self._chunks += 1 + self.skips
+
         def told(outcome: Chunk | Refusal) -> None:
             # The answer first.
             listener(outcome)
@@ -173,7 +180,8 @@ class Call:
             span.set_attributes(_why(cause))
         if code in FAILURES:
             span.set_status(trace.StatusCode.ERROR)
-        counts = {"chunks": self._chunks, "errors": self._errors, "tokens": self._tokens}
+        chunks = self._chunks - self.skips
+        counts = {"chunks": chunks, "errors": self._errors, "tokens": self._tokens}
         span.set_attributes({f"rnnserve.{name}": count for name, count in counts.items() if count})
         span.end(self._ns(self._now_s()))
 
@@ -218,6 +226,16 @@ class Call:
     def _ns(self, at_s: float) -> int:
         """A time of the clock's as nanoseconds since 1970."""
         return self._epoch_ns + round(at_s * 1e9)
+
+
+def gap(share: float, draw: Callable[[], float]) -> int:
+    """How many chunks go by before the next of a share: drawn at once, with the same odds as one by
+    one."""
+    if share >= 1.0:
+        return 0
+    if share * NEVER < 1.0:
+        return NEVER
+    return int(min(math.log(1.0 - draw()) / math.log1p(-share), float(NEVER)))
 
 
 def _context(metadata: Metadata) -> Context:

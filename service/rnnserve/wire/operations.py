@@ -71,8 +71,11 @@ class Operations:
                         shapes = shapes_of(model.spec, step)
                         self._engine.check_growth(model)
                     told: Listener = partial(self._stepped, operation.id, answers, place)
-                    if span is not None and span.takes_step():
-                        told = span.step(told, model, now_s)
+                    if span is not None:
+                        if span.skips:
+                            span.skips -= 1
+                        else:
+                            told = span.step(told, model, now_s)
                     model.submit(
                         entry.session,
                         step.index,

@@ -28,12 +28,13 @@ class Method:
 class CallSpan(Protocol):
     """One call's span, and those below it. Called on the event loop; nothing here raises."""
 
-    def takes_step(self) -> bool:
-        """Whether the chunk that comes next has spans of its own."""
+    skips: int
+    """So many chunks go by before the next that has spans of its own. Whoever lets one go by counts
+    it here: of all that tracing does this alone is done for every chunk."""
 
     def step(self, listener: Listener, model: Model, asked_s: float) -> Listener:
-        """A listener for such a chunk, in front of its own. `asked_s`: when it came, on the
-        engine's clock."""
+        """A listener for a chunk that has spans, in front of its own. `asked_s`: when it came, on
+        the engine's clock."""
 
     def generation(self, model: Model, session_id: str) -> None:
         """The call is a generation of this session."""

@@ -1,8 +1,10 @@
 """Spans without a collector: of which calls and chunks there are some, and what they say."""
 
 import asyncio
+import random
+from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, repeat
+from itertools import pairwise, repeat
 
 import grpc
 import numpy as np
@@ -18,7 +20,7 @@ from plain_models import doubling_model, marked_model
 from raw_session import step
 from rnnserve.engine.batcher import BatchLimits
 from rnnserve.errors import OperatorError, Reason, Refusal
-from rnnserve.ops.tracing import MAX_EVENTS, Spans, Tracing
+from rnnserve.ops.tracing import MAX_EVENTS, NEVER, Spans, Tracing, gap
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.guard import guarded
 from rnnserve.wire.tracing import Method
@@ -147,14 +149,25 @@ async def test_a_chunk_of_several_blocks_runs_from_its_first_block_to_its_last()
     assert seconds(traced.one("run")) == (1, 3.5)
 
 
-async def test_the_first_chunk_and_the_share_of_the_others_have_spans():
-    draws = chain([0.9, 0.29, 0.31, 0.0, 0.3], repeat(0.9))
-    traced = Traced(0.3, draws)
+async def test_the_first_chunk_and_a_share_of_the_others_have_spans():
+    share, chunks = 0.25, 2000
+    traced = Traced(share, iter(random.Random(7).random, None))
     span, session = traced.call(), traced.engine.open()
-    await traced.answered(span, *(step(session, index, [1]) for index in range(8)))
-    assert [found.attributes["rnnserve.index"] for found in traced.all("step")] == [0, 1, 3]
+    for index in range(0, chunks, 20):
+        await traced.answered(span, *(step(session, index + k, [1]) for k in range(20)))
     span.end("OK")
-    assert traced.one(LONG.name).attributes["rnnserve.chunks"] == 8
+    found = [step.attributes["rnnserve.index"] for step in traced.all("step")]
+    assert found[0] == 0
+    assert abs(len(found) / chunks - share) < 0.05
+    # Neither every fourth nor the first so many: one by one, without memory.
+    gaps = Counter(b - a for a, b in pairwise(found))
+    assert all(abs(gaps[k] / len(found) - share * (1 - share) ** (k - 1)) < 0.06 for k in (1, 2, 3))
+    assert traced.one(LONG.name).attributes["rnnserve.chunks"] == chunks
+
+
+@given(st.floats(0, 1), st.floats(0, 1, exclude_max=True))
+def test_the_next_chunk_with_spans_is_always_ahead(share, drawn):
+    assert 0 <= gap(share, lambda: drawn) <= NEVER
 
 
 async def test_with_no_share_the_call_alone_has_a_span():
