@@ -1,5 +1,6 @@
 """The stop of a server process, with real signals and real clients (CASES 30 to 33)."""
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import counting_server
 from raw_session import IDS, RawStream, exchange, open_session, reason_of, step
-from rnnserve.client import AsyncClient, ServerError
+from rnnserve.client import AsyncClient, AsyncSession, ServerError
 from rnnserve.triton import grpc_service_pb2 as triton
 from rnnserve.triton import grpc_service_pb2_grpc as triton_grpc
 from rnnserve.v1 import rnnserve_pb2 as v1
@@ -163,6 +165,47 @@ def test_no_step_that_was_taken_in_loses_its_answer(repository):
         assert next(other).infer_response.model_name == "slow"
         assert server.process.wait(10) == 0
         assert "Traceback" not in "".join(server.log)
+
+
+class Crowd:
+    """Clients that step as fast as they can until they are refused."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self.answers = 0
+        self.reasons: set[str] = set()
+        self.is_at_it = asyncio.Event()
+
+    async def come(self, clients: int) -> None:
+        await asyncio.gather(*(self._one() for _ in range(clients)))
+
+    async def _one(self) -> None:
+        async with AsyncClient(self._target) as client, client.open("gru1") as session:
+            await asyncio.gather(*(self._step(session) for _ in range(8)))
+
+    async def _step(self, session: AsyncSession) -> None:
+        try:
+            while True:
+                await session.step([1])
+                self.answers += 1
+                if self.answers == 1000:
+                    self.is_at_it.set()
+        except ServerError as error:
+            self.reasons.add(error.reason)
+
+
+async def test_a_crowd_that_steps_until_it_is_refused_has_heard_every_answer(repository):
+    command = (sys.executable, counting_server.__file__)
+    with ServerProcess(repository, "--grace-s", "0", command=command) as server:
+        crowd = Crowd(server.target)
+        coming = asyncio.create_task(crowd.come(clients=16))
+        await crowd.is_at_it.wait()
+        server.signal(signal.SIGTERM)
+        await coming
+        assert server.process.wait(10) == 0
+    assert crowd.reasons == {"draining"}
+    (said,) = [line for line in server.log if counting_server.SAYS in line]
+    assert int(said.split()[-1]) == crowd.answers
 
 
 def test_a_client_that_does_not_read_does_not_hold_up_the_stop(repository):

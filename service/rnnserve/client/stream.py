@@ -19,6 +19,8 @@ from rnnserve.client.outcome import Outcome, Outcomes, outcome_of
 from rnnserve.v1 import rnnserve_pb2 as pb
 from rnnserve.v1 import rnnserve_pb2_grpc as rpc
 
+CORE_ERROR = "Internal error from Core"
+
 Message = TypeVar("Message")
 Call = grpc.aio.StreamStreamCall[pb.OperationFrame, pb.EventFrame]
 
@@ -114,7 +116,7 @@ class OperationStream:
             ends = await asyncio.gather(*tasks, return_exceptions=True)
             call.cancel()
         errors = [end for end in ends if isinstance(end, Exception)]
-        known = [error for error in errors if isinstance(error, ServerError)]
+        known = [_told(error) for error in errors if isinstance(error, ServerError)]
         return (known or [ServerError(TRANSPORT, f"the stream failed: {errors!r}")])[0]
 
     async def _read(self, call: Call) -> None:
@@ -185,6 +187,16 @@ async def read(
         # grpc.aio says so too when the call, not the task, was cancelled.
         raise _closed() from None
     return None if message is grpc.aio.EOF else cast(Message, message)
+
+
+def _told(error: ServerError) -> ServerError:
+    """How the stream ended. One that ends while it is written to ends in grpc.aio's own words, and
+    what the server said is lost: it has gone like one whose connection broke."""
+    if error.reason != TRANSPORT or error.message != CORE_ERROR:
+        return error
+    return ServerError(
+        TRANSPORT, "the stream ended under a write", code=grpc.StatusCode.UNAVAILABLE
+    )
 
 
 def _closed() -> ServerError:

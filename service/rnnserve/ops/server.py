@@ -18,7 +18,7 @@ from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import OperatorError
 from rnnserve.ops.cores import usable_cores
-from rnnserve.ops.drain import drain
+from rnnserve.ops.drain import WRITE_S, drain
 from rnnserve.ops.grpc_port import GrpcPort
 from rnnserve.ops.health_port import Health, HealthPort
 from rnnserve.ops.hosting import Hosting
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WRITE_S = 1.0
-"""What is ready to be read has so long at the end; who doesn't read it is cut."""
 LOOK_EVERY_S = 0.1
 SERVICES = (SERVICE.full_name, INFERENCE.full_name)
 

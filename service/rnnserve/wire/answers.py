@@ -73,6 +73,11 @@ class StreamAnswers:
         self._reader: asyncio.Future[None] | None = None
 
     @property
+    def has_failed(self) -> bool:
+        """Whether the writer ends after what is ready."""
+        return self._failure is not None
+
+    @property
     def has_room(self) -> bool:
         unread_bytes = self._unread_bytes + self._frame_bytes
         return self._promised < self._max_under_way and unread_bytes < self._max_unread_bytes

@@ -48,8 +48,18 @@ class Servicer(RnnServeServicer):
         self._generations.cut(_stopping())
 
     def cut(self) -> None:
-        """End every stream after what is ready for it."""
+        """End every stream after what is ready for it, and those that still open at once."""
         self._streams.cut(_stopping())
+
+    @property
+    def streams(self) -> int:
+        """How many are open."""
+        return len(self._streams)
+
+    @property
+    def heard(self) -> int:
+        """Messages read on streams so far."""
+        return self._streams.heard
 
     async def Stream(  # type: ignore[override]
         self, request_iterator: AsyncIterator[v1.OperationFrame], context: Context

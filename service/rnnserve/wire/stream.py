@@ -30,6 +30,10 @@ class Streams:
         self._open: set[StreamAnswers] = set()
         self._drained_at_s: float | None = None
         """By when the open sessions have to end, once that is known."""
+        self.heard = 0
+        """Frames that were read."""
+        self._cut: Refusal | None = None
+        """What a stream that opens now is told."""
         self._now_s = clock
 
     def __len__(self) -> int:
@@ -39,6 +43,8 @@ class Streams:
         self, frames: AsyncIterator[Frame], context: Context, span: CallSpan | None = None
     ) -> None:
         """Read, apply and answer until the client has said all and has all its answers."""
+        if self._cut is not None:
+            raise self._cut.again()
         answers = StreamAnswers(MAX_UNDER_WAY, MAX_UNREAD_BYTES, span)
         self._open.add(answers)
         if self._drained_at_s is not None:
@@ -72,9 +78,10 @@ class Streams:
             answers.tell(self._draining(self._drained_at_s))
 
     def cut(self, refusal: Refusal) -> None:
-        """End every stream: what is ready is still written."""
+        """End every stream, now and from now on: what is ready is still written."""
+        self._cut = refusal
         for answers in self._open:
-            answers.fail(refusal)
+            answers.fail(refusal.again())
 
     def _draining(self, at_s: float) -> v1.Event:
         return v1.Event(draining=v1.Draining(left_s=max(0.0, at_s - self._now_s())))
@@ -82,6 +89,10 @@ class Streams:
     async def _read(self, frames: AsyncIterator[Frame], answers: StreamAnswers) -> None:
         try:
             async for frame in frames:
+                self.heard += 1
+                if answers.has_failed:
+                    # Refusing what still comes would keep the stream for as long as it comes.
+                    return
                 if not answers.has_room:
                     await answers.room()
                 answers.promise(_count(frame))

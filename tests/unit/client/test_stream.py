@@ -38,7 +38,7 @@ class PlayedCall:
         self.written: list[pb.OperationFrame] = []
         self.full, self.broken = asyncio.Event(), asyncio.Event()
         self._room = room
-        self._error = unavailable(*trailing)
+        self.error = unavailable(*trailing)
 
     async def write(self, frame: pb.OperationFrame) -> None:
         self.written.append(frame)
@@ -48,7 +48,7 @@ class PlayedCall:
 
     async def read(self) -> pb.EventFrame:
         await self.broken.wait()
-        raise self._error
+        raise self.error
 
     def cancel(self) -> bool:
         return True
@@ -205,3 +205,20 @@ async def test_the_time_that_is_left_runs_out_and_is_never_less_than_none():
     drain = Drain(iter([told_s, *asked_s]).__next__)
     drain.told(2.0)
     assert [drain.left_s for _ in asked_s] == [2.0, 0.5, 0.0]
+
+
+async def test_a_stream_that_ends_under_a_write_is_like_one_that_broke():
+    first, second = PlayedCall(1), PlayedCall(1)
+    first.error = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL,
+        grpc.aio.Metadata(),
+        grpc.aio.Metadata(),
+        details="Internal error from Core",
+    )
+    stream = OperationStream(PlayedStub(first, second))
+    stream.ask(pb.Operation(export=pb.Export(session_id="one")))
+    await first.full.wait()
+    first.broken.set()
+    await second.full.wait()
+    assert second.written[0].operations[0].WhichOneof("kind") == "export"
+    await stream.close()

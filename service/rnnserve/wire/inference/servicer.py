@@ -32,7 +32,7 @@ class InferenceServicer(GRPCInferenceServiceServicer):
         self._traced = partial(guarded, meter=meter, code_of=code_of, tracer=tracer)
 
     def cut(self) -> None:
-        """End every stream, each after what is ready for it."""
+        """End every stream after what is ready for it, and those that still open at once."""
         self._streams.cut(
             Refusal(
                 Reason.DRAINING,
@@ -40,6 +40,16 @@ class InferenceServicer(GRPCInferenceServiceServicer):
                 retry_after_s=1.0,
             )
         )
+
+    @property
+    def streams(self) -> int:
+        """How many are open."""
+        return len(self._streams)
+
+    @property
+    def heard(self) -> int:
+        """Messages read on streams so far."""
+        return self._streams.heard
 
     async def ServerLive(
         self, request: wire.ServerLiveRequest, context: Context

@@ -61,6 +61,11 @@ class Line:
         self._moved = asyncio.Event()
         self._room = asyncio.Event()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the writer ends after what is ready."""
+        return self._failure is not None
+
     async def room(self) -> None:
         """Wait until there is room for one more."""
         while len(self._places) >= MAX_UNDER_WAY or self._held_bytes >= MAX_UNREAD_BYTES:
@@ -122,6 +127,13 @@ class InferenceStreams:
         self._requests = requests
         self._meter = meter
         self._open: set[Line] = set()
+        self.heard = 0
+        """Requests that were read."""
+        self._cut: Refusal | None = None
+        """What a stream that opens now is told."""
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     async def serve(
         self, requests: AsyncIterator[Received], context: Context, span: CallSpan | None = None
@@ -130,6 +142,8 @@ class InferenceStreams:
 
         Raises Refusal where the client wants errors as a status.
         """
+        if self._cut is not None:
+            raise self._cut.again()
         line = Line(span)
         self._open.add(line)
         reader = asyncio.create_task(self._read(requests, line))
@@ -151,13 +165,18 @@ class InferenceStreams:
             await asyncio.gather(reader, return_exceptions=True)
 
     def cut(self, refusal: Refusal) -> None:
-        """End every stream: what is ready is still written."""
+        """End every stream, now and from now on: what is ready is still written."""
+        self._cut = refusal
         for line in self._open:
             line.fail(refusal.again())
 
     async def _read(self, requests: AsyncIterator[Received], line: Line) -> None:
         try:
             async for request in requests:
+                self.heard += 1
+                if line.has_failed:
+                    # Refusing what still comes would keep the stream for as long as it comes.
+                    return
                 await line.room()
                 self._take(request, line)
         except Exception as error:
