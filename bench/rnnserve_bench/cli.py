@@ -28,6 +28,15 @@ COMMANDS = (
         ("python -m rnnserve_bench profile --streams 64 --seconds 20",),
     ),
     (
+        "capacity",
+        "rnnserve_bench.capacity.command:capacity",
+        "2,000 sessions, three times the peak, 100,000 cancelled streams.",
+        (
+            "python -m rnnserve_bench capacity",
+            "python -m rnnserve_bench capacity --only overload --quick",
+        ),
+    ),
+    (
         "soak",
         "rnnserve_bench.soak.command:soak",
         "Mixed traffic for an hour; fails when anything of the server grows.",

@@ -104,7 +104,8 @@ def draw(soak: Soak, path: Path) -> None:
                 axes.plot((warm, minutes[-1]), ends, color=f"C{place}", ls="--", lw=1.5)
         axes.axvspan(minutes[0], warm, color="#9d9d9d", alpha=0.15, lw=0)
         axes.set_ylabel(label, fontsize=9)
-        axes.set_ylim(bottom=0)
+        if names != ("memory_mb",):  # where a few in a hundred are what matters
+            axes.set_ylim(bottom=0)
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
