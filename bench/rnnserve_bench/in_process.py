@@ -78,7 +78,7 @@ def _engine(repository: Path, name: str, rows: int) -> tuple[Engine, Model]:
     found = read_version(repository, name, 1)
     runner = Runner(found.spec, found.graph)
     metrics, backlog = Metrics(), Backlog(BacklogLimits())
-    metrics.expect(name)
+    metrics.expect(name, generates=True)
     costs = costs_of(found.spec, runner.run, max_rows=rows, max_block_steps=64, max_block_s=0.010)
     model = Model(
         found.spec,

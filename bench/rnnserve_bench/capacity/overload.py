@@ -113,13 +113,14 @@ def _finding(
         "neither answered nor refused": float(len(rows) - len(answers)),
         "generator late, p99 (ms)": _percentile(late_ms, 99),
     }
+    waiting = WAITING_BATCHES * ROWS * kind.chunk_steps
     return Finding(
         f"overload-{kind.name}",
         f"Three times the peak in three waves: {kind.title}",
-        f"{MAIN.title}; --max-waiting-steps {WAITING_BATCHES * ROWS * kind.chunk_steps}. The peak is "
-        f"that of a closed loop. Waves of {wave_s:g} s, Poisson arrivals, at {REST_SHARE:g} of the "
-        f"peak in between; good work counts {SETTLED_S:g} s into each wave. Latencies count from "
-        "when a chunk was due, the generator's own lateness among them.",
+        f"{MAIN.title}; --max-waiting-steps {waiting}. The peak is that of a closed loop. Waves of "
+        f"{wave_s:g} s, Poisson arrivals, at {REST_SHARE:g} of the peak in between; good work "
+        f"counts {SETTLED_S:g} s into each wave. Latencies count from when a chunk was due, the "
+        "generator's own lateness among them.",
         (
             Check("good work in the worst wave / peak", min(kept), KEPT_SHARE, "", at_most=False),
             Check("refusal p99", _percentile(refused_ms, 99), REFUSED_MS, "ms"),

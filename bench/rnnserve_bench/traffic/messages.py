@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnserve.client.codec import Tensor, encode, read_tensor
+from rnnserve.client.codec import Tensor, encode, encode_shaped, read_tensor
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve_bench.errors import BenchProblem
 from rnnserve_bench.frames import ENTRY, ID, STEP, STEP_INDEX, field, varint
@@ -57,14 +57,16 @@ class Inputs:
                 f"--chunk {steps}: the server takes {self._limit} steps in a message"
             )
         arrays = [self._array(tensor, steps) for tensor in self._tensors]
-        encoded = encode(arrays, self._tensors)
+        if self.shaped:
+            encoded = encode_shaped([array[0] for array in arrays], self._tensors)
+        else:
+            encoded = encode(arrays, self._tensors)
         parts = [field(3, data) for data in encoded.inputs]
         parts.append(field(4, b"".join(varint(kind) for kind in self._types)))
         if self._timeout_us:
             parts.append(varint(5 << 3) + varint(self._timeout_us))
-        if self.shaped:
-            shapes = [v1.Shape(dims=array.shape[1:]).SerializeToString() for array in arrays]
-            parts += [field(6, shape) for shape in shapes]
+        for shape in encoded.shapes:
+            parts.append(field(6, v1.Shape(dims=shape).SerializeToString()))
         return b"".join(parts)
 
     def _array(self, tensor: Tensor, steps: int) -> np.ndarray[Any, Any]:
