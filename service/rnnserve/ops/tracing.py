@@ -123,6 +123,12 @@ class Spans:
 class Call:
     """One call's span, and those of its chunks."""
 
+    # A look at `skips` for every step of a thousand streams: one object in memory, not two.
+    __slots__ = (
+        *("skips", "_chunks", "_errors", "_tokens", "_is_over"),
+        *("_tracer", "_span", "_context", "_gap", "_now_s", "_epoch_ns"),
+    )
+
     def __init__(
         self,
         tracer: trace.Tracer,
