@@ -5,6 +5,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tiny_models import OPSET, TinyModel
 
+MS = 1_000
+"""Turns in a millisecond, about."""
+
+
+def turns(number: int) -> bytes:
+    """A step that takes so many."""
+    return np.array([number], np.float32).tobytes()
+
 
 def slow(*, name: str = "slow", turns_alone: int = 0) -> TinyModel:
     """y = the sum of all x so far, after x turns of a loop, and `turns_alone` besides: these come

@@ -14,7 +14,7 @@ from raw_session import IDS, RawStream, close, exchange, open_session, step
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import ServerProcess
-from slow_models import slow
+from slow_models import MS, slow, turns
 from small_models import publish, small_model
 
 TIMES = 10
@@ -97,7 +97,7 @@ def goes_well(stub: rnnserve_pb2_grpc.RnnServeStub) -> None:
 def is_cancelled(stub: rnnserve_pb2_grpc.RnnServeStub) -> None:
     session = open_session(stub, "slow")
     stream = RawStream(stub)
-    stream.send(step(session, 0, b"\0\0\0A"))  # 8 as a float: a moment's work
+    stream.send(step(session, 0, turns(MS)))
     pieces = stub.Generate(v1.GenerateRequest(model="gru1", text="a"))
     next(pieces)
     pieces.cancel()
@@ -106,7 +106,7 @@ def is_cancelled(stub: rnnserve_pb2_grpc.RnnServeStub) -> None:
 
 def is_too_late(stub: rnnserve_pb2_grpc.RnnServeStub) -> None:
     session = open_session(stub, "slow")
-    long = v1.OperationFrame(operations=[step(session, 0, b"\0\0zE")])  # 4000
+    long = v1.OperationFrame(operations=[step(session, 0, turns(50 * MS))])
     with pytest.raises(grpc.RpcError):
         stub.Exchange(long, timeout=0.001)
     with pytest.raises(grpc.RpcError):

@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 
 import grpc
-import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -22,14 +21,12 @@ from rnnserve.triton import grpc_service_pb2_grpc as triton_grpc
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import START, ServerProcess
-from slow_models import slow
+from slow_models import MS, slow, turns
 from small_models import publish, small_model
 
 HEALTH = re.compile(r"health alone: grpc (\S+)")
 HTTP = re.compile(r"over HTTP: (\S+)")
 SERVING = health_pb2.HealthCheckResponse.SERVING
-MS = 1_000
-"""Turns of the slow model in a millisecond, about."""
 IN_THREADS = ("--max-stall-ms", "0")
 
 
@@ -86,10 +83,6 @@ def to_the_end(stream: RawStream) -> tuple[list[v1.Event], str]:
     except grpc.RpcError as cut:
         return events, reason_of(cut)
     return events, ""
-
-
-def turns(number: int) -> bytes:
-    return np.array([number], np.float32).tobytes()
 
 
 def infer(number: int, **parameters: bool) -> triton.ModelInferRequest:
