@@ -57,6 +57,8 @@ class LoadOptions:
     """How long, the warm-up included."""
     warm_s: Seconds = 1.0
     """Seconds at the beginning that are not counted."""
+    settle_s: Seconds = 5.0
+    """Seconds to wait at the end for answers that are still out."""
     timeout_ms: Seconds = 0.0
     """What each step tells the server it has time for: it refuses what can't be in time. 0: no
     limit."""
@@ -155,6 +157,7 @@ def plan_of(load: LoadOptions, model: str, target: str) -> Plan:
         ramp_s=load.ramp_s,
         duration_s=load.duration_s,
         warm_s=load.warm_s,
+        settle_s=load.settle_s,
         timeout_s=load.timeout_ms / 1e3,
         free_size=load.free_size,
         seed=load.seed,
