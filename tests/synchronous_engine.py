@@ -13,7 +13,7 @@ from rnnserve.engine.chunk import Chunk
 from rnnserve.engine.costs import Costs, measure
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.generation import Audience, Generation
-from rnnserve.engine.meter import Cause
+from rnnserve.engine.meter import Cause, SessionEnd
 from rnnserve.engine.model import Model, Run
 from rnnserve.engine.sampling import Sampling
 from rnnserve.engine.session import SessionLimits
@@ -34,14 +34,20 @@ class Notes:
 
     def opened(self, model: str) -> None: ...
 
-    def ended(self, model: str, cause: Cause) -> None:
-        self.ends.append(cause)
+    def ended(self, end: SessionEnd) -> None:
+        self.ends.append(end.cause)
 
     def ran(self, model: str, rows: int, steps: int, run_s: float) -> None:
         self.batches.append((rows, steps))
 
     def answered(self, model: str, steps: int, queue_s, whole_s) -> None:
         self.steps += steps
+
+    def replied(self, model: str, answers: int, reply_s: float) -> None: ...
+
+    def first_token(self, model: str, after_s: float) -> None: ...
+
+    def more_tokens(self, model: str, tokens: int, interval_s: float) -> None: ...
 
     def resent(self, model: str) -> None:
         self.resends += 1

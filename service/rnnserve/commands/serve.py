@@ -26,7 +26,7 @@ def serve(*, settings: ServeSettings = DEFAULTS) -> None:
     """
     signals = StopSignals()
     signals.listen()
-    logs.set_up(settings.log_level)
+    logs.set_up(settings.log_level, settings.log_format)
     # A turn of this loop costs a third of one of asyncio's own, and a step takes several.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings, signals))

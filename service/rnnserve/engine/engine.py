@@ -84,22 +84,22 @@ class Engine:
         if isinstance(model.slots, LooseSlots):
             self.table.check_bytes(0)
 
-    def close(self, entry: Entry, told: Told[int]) -> None:
+    def close(self, entry: Entry, told: Told[int], cause: Cause = Cause.CLOSED) -> None:
         """End a session behind its steps under way; `told` how many it took."""
         entry.on_end.append(lambda session: told(session.steps))
         entry.shut = Reason.SESSION_CLOSED
         session_id = entry.session.id
         if entry.session.state is State.OPEN:
-            self.table.end(session_id, Cause.CLOSED)
+            self.table.end(session_id, cause)
         else:
             # Behind the last chunk's own listeners: its answer comes first.
             last = entry.session.pending[-1]
-            last.then(lambda _: self._end(session_id))
+            last.then(lambda _: self._end(session_id, cause))
 
-    def discard(self, session_id: str) -> None:
+    def discard(self, session_id: str, cause: Cause = Cause.CLOSED) -> None:
         """Close a session that nobody asks for any more; one that is gone already is fine."""
         with contextlib.suppress(Refusal):
-            self.close(self.session(session_id), lambda _: None)
+            self.close(self.session(session_id), lambda _: None, cause)
 
     def reset(self, entry: Entry, index: int, carry: Rows | None, told: Told[int]) -> None:
         """Let the carry begin anew, from zeros or a given one; the index goes on.
@@ -236,10 +236,10 @@ class Engine:
         """Refuse new sessions, and requests that stand alone, from now on."""
         self.draining = True
 
-    def _end(self, session_id: str) -> None:
+    def _end(self, session_id: str, cause: Cause) -> None:
         """Close a session that may have ended meanwhile by itself."""
         with contextlib.suppress(KeyError):
-            self.table.end(session_id, Cause.CLOSED)
+            self.table.end(session_id, cause)
 
     def _fork(self, entry: Entry) -> Entry:
         session = entry.session

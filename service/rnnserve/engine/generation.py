@@ -219,6 +219,7 @@ class Generation:
         if self._scores is not None:
             self.session.latest = (self._scores.tobytes(),)
         self._paused = False
+        self.session.tokens += self.made
         self.session.generating = False
         self._model.generations.discard(self)
         try:

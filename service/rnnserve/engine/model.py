@@ -219,6 +219,7 @@ class Model:
         chunks behind it."""
         session = chunk.session
         dropped = session.abort(chunk)
+        session.failures += len(dropped)
         session.answered_s = self.now_s()
         self.let_go(dropped, sum(chunk.steps for chunk in dropped))
         self.statistics.failed()
@@ -291,6 +292,7 @@ class Model:
                 retry_after_s=0.01,
                 limit=MOST_WAITING_FOR_ONE,
             )
+        earlier.session.resends += 1
         self.meter.resent(self.spec.name)
         if earlier.answer is None:
             earlier.then(listener)

@@ -69,6 +69,7 @@ class Session:
     __slots__ = (
         *("id", "lease", "limits", "steps", "admitted", "answered_s", "pending"),
         *("latest", "generating", "origin", "correlation"),
+        *("chunks", "tokens", "resends", "failures"),
         *("_kept", "_kept_steps", "_begun", "_ended"),
     )
 
@@ -95,6 +96,8 @@ class Session:
         self.correlation: int | str | None = None
         """What its client calls it, where it is a sequence: then no step has an index, and one that
         fails leaves those behind it in line."""
+        self.chunks = self.tokens = self.resends = self.failures = 0
+        """Chunks answered, tokens generated, chunks answered again, chunks without an answer."""
         self._kept: list[Chunk] = []
         """Answered chunks, the oldest first. Looked through for a resend alone."""
         self._kept_steps = 0
@@ -161,6 +164,7 @@ class Session:
         if pending.pop(0) is not chunk:
             raise AssertionError("chunks of a session finish in order")
         self.steps += steps
+        self.chunks += 1
         self.answered_s = now_s
         if chunk.shapes is None:
             self.latest = chunk.answer if steps == 1 else chunk.last_step()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rnnserve.engine.loose import LooseSlots
-from rnnserve.engine.meter import Cause, Meter
+from rnnserve.engine.meter import Cause, Meter, SessionEnd
 from rnnserve.engine.model import Model
 from rnnserve.engine.session import Session, SessionLimits, State
 from rnnserve.engine.slots import Rows
@@ -28,6 +28,7 @@ _TOLD = {
     Cause.CLOSED: (Reason.SESSION_CLOSED, "the session was closed"),
     Cause.IDLE: (Reason.SESSION_EXPIRED, "the session was idle for too long and has ended"),
     Cause.LIFE: (Reason.SESSION_TOO_OLD, "the session has reached its maximum life and has ended"),
+    Cause.FAILED: (Reason.SESSION_CLOSED, "the server failed, and the session has ended"),
     Cause.DRAINED: (Reason.DRAINING, "the session ended with the server's stop"),
 }
 
@@ -219,6 +220,7 @@ class SessionTable:
         if len(self._agenda) > 2 * len(self._entries) + LEAST_AGENDA:
             self._agenda = [item for item in self._agenda if item[1] in self._entries]
             heapq.heapify(self._agenda)
+        end = self._told_of(entry, cause)
         entry.session.end()
         del entry.model.sessions[session_id]
         entry.model.slots.release(entry.session.lease)
@@ -226,7 +228,7 @@ class SessionTable:
         self._ended[session_id] = cause
         if len(self._ended) > REMEMBERED_ENDS:
             self._ended.popitem(last=False)
-        self._meter.ended(entry.model.spec.name, cause)
+        self._meter.ended(end)
         for told in entry.on_end:
             told(entry.session)
 
@@ -257,6 +259,23 @@ class SessionTable:
                 self.end(session_id, cause)
             elif entry.shut is None:
                 entry.shut = Reason.DRAINING
+
+    def _told_of(self, entry: Entry, cause: Cause) -> SessionEnd:
+        """What is told of a session at its end."""
+        session, model = entry.session, entry.model
+        return SessionEnd(
+            model=model.spec.name,
+            version=model.spec.version,
+            session=session.id[:6],
+            cause=cause,
+            lived_s=self._clock() - entry.opened_s,
+            steps=session.steps,
+            chunks=session.chunks,
+            tokens=session.tokens,
+            resends=session.resends,
+            failures=session.failures,
+            carry_bytes=model.slots.size_bytes(session.lease),
+        )
 
     def _look_again(self, entry: Entry) -> None:
         """When it could be due next. One that is busy beyond its time is looked at each time, one

@@ -242,7 +242,7 @@ class Hosting:
         hosted = self._hosted[model] = _Hosted(loaded)
         if loaded.found.tokenizer is not None:
             self.tokenizers[model] = loaded.found.tokenizer
-        self._metrics.expect(model.spec.name)
+        self._metrics.expect(model.spec.name, generates=model.spec.predicts_tokens)
         return hosted
 
     def _tick(self, hosted: _Hosted) -> None:

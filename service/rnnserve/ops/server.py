@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from rnnserve.engine.audit import audit
 from rnnserve.engine.backlog import Backlog, BacklogLimits
 from rnnserve.engine.engine import Engine
+from rnnserve.engine.meter import Cause
+from rnnserve.engine.occupancy import occupancy
 from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import OperatorError
@@ -24,6 +26,7 @@ from rnnserve.ops.health_port import Health, HealthPort
 from rnnserve.ops.hosting import Hosting
 from rnnserve.ops.life import Life, first
 from rnnserve.ops.loading import Loader
+from rnnserve.ops.logs import log_session
 from rnnserve.ops.metrics import Metrics, MetricsPort
 from rnnserve.ops.tls import Certificates, tls_files
 from rnnserve.ops.watch import Watch
@@ -57,7 +60,7 @@ class Server:
         """Put it together, without its models. Raises OperatorError for an unfit certificate, and
         where traces can't be sent as asked for."""
         self._settings = settings
-        self._metrics = Metrics()
+        self._metrics = Metrics(log_session)
         files = tls_files(settings)
         self._certificates = (
             Certificates(files, self._metrics.certificate_expires) if files is not None else None
@@ -136,6 +139,7 @@ class Server:
         if self._tracing is not None:
             life.push_async_callback(asyncio.to_thread, self._tracing.close)
         self._hosting.start(self.engine)
+        self._look()
         life.push_async_callback(self._hosting.stop)
         life.accompany(self._look_after())
         life.accompany(self._watch.run())
@@ -159,7 +163,9 @@ class Server:
             ", ".join(self.engine.served.names()),
         )
         await first(stop.wait(), self._hosting.failed.wait())
-        self._hosting.raise_failure()
+        if self._hosting.failed.is_set():
+            self.engine.table.end_all(Cause.FAILED)
+            self._hosting.raise_failure()
         self._is_ready = False
         await grpc_port.set_not_ready()
         await drain(self.engine, self._servicer, self._inference, self._settings.grace_s)
@@ -211,6 +217,12 @@ class Server:
             await asyncio.sleep(LOOK_EVERY_S)
             self.engine.table.expire()
             self._hosting.retire()
+            self._look()
+
+    def _look(self) -> None:
+        """Show how full the house is."""
+        streams = self._servicer.streams
+        self._metrics.look(occupancy(self.engine), streams, self._hosting.index())
 
 
 def _tracing(settings: ServeSettings) -> "Tracing | None":

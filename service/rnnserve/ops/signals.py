@@ -12,10 +12,14 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+from rnnserve.ops import logs
+
 logger = logging.getLogger(__name__)
 
 KILLED = 128
 """What a shell adds to the number of the signal that ended a process: 143 and 130."""
+LAST_WORDS_S = 0.2
+"""What was logged has so long to be written."""
 
 
 class StopSignals:
@@ -40,6 +44,7 @@ class StopSignals:
         if self.asked:
             try:
                 logger.warning("told twice to stop: all that is open is cut")
+                logs.wait_written(LAST_WORDS_S)
             finally:
                 os._exit(KILLED + number)
         self.asked = True

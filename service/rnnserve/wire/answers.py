@@ -3,9 +3,10 @@
 import asyncio
 from typing import Protocol
 
-from rnnserve.engine.chunk import Memory
-from rnnserve.repository.spec import Shape
+from rnnserve.engine.chunk import Chunk
+from rnnserve.engine.model import Model
 from rnnserve.v1 import rnnserve_pb2 as v1
+from rnnserve.wire.replies import Replies, Waiting
 from rnnserve.wire.tracing import CallSpan
 
 MAX_EVENTS_BYTES = 1 << 20
@@ -26,12 +27,12 @@ class Answers(Protocol):
         self,
         place: int,
         operation_id: int,
-        index: int,
-        outputs: Memory,
-        shapes: tuple[Shape, ...] | None = None,
+        chunk: Chunk,
+        model: Model,
+        ready_s: float | None,
     ) -> None:
-        """The answer to a step, at this place of its frame; `shapes` of its outputs where they
-        aren't the model's."""
+        """The answer to a step, at this place of its frame. `ready_s`: since when it is there, on
+        the engine's clock; None: it was sent before."""
 
     def put(self, place: int, event: v1.Event) -> None:
         """Any other answer."""
@@ -50,9 +51,16 @@ class StreamAnswers:
     """
 
     def __init__(
-        self, max_under_way: int, max_unread_bytes: int, span: CallSpan | None = None
+        self,
+        max_under_way: int,
+        max_unread_bytes: int,
+        span: CallSpan | None = None,
+        replies: Replies | None = None,
     ) -> None:
         self.span = span
+        self._replies = replies or Replies()
+        self._sent: Waiting = []
+        """The answers of what was taken last."""
         self._max_under_way = max_under_way
         self._max_unread_bytes = max_unread_bytes
         self._promised = 0
@@ -100,15 +108,20 @@ class StreamAnswers:
         self,
         place: int,
         operation_id: int,
-        index: int,
-        outputs: Memory,
-        shapes: tuple[Shape, ...] | None = None,
+        chunk: Chunk,
+        model: Model,
+        ready_s: float | None,
     ) -> None:
+        outputs, shapes = chunk.answer, chunk.answer_shapes
+        assert outputs is not None
         event = self._add()
         event.id = operation_id
         stepped = event.stepped
-        stepped.index = index
+        stepped.index = chunk.index
         stepped.outputs.extend(outputs)
+        if ready_s != self._replies.ready_s:
+            self._replies.turn(model.spec.name, ready_s)
+        self._replies.answers += 1
         if shapes is not None:
             stepped.shapes.extend([v1.Shape(dims=shape) for shape in shapes])
         for memory in outputs:
@@ -157,12 +170,16 @@ class StreamAnswers:
             self._seal()
         frames, self._full = self._full, []
         self._taken = (self._ready, self._unread_bytes)
+        self._sent = self._replies.take()
         self._ready = 0
         return frames
 
     def _count_written(self) -> None:
         count, size_bytes = self._taken
         self._taken = (0, 0)
+        if self._sent:
+            self._replies.sent(self._sent)
+            self._sent = []
         self._promised -= count
         self._unread_bytes -= size_bytes
         if self._reader is not None and self.has_room:
@@ -190,8 +207,11 @@ class StreamAnswers:
 class ExchangeAnswers:
     """The answers to one frame, in the operations' order."""
 
-    def __init__(self, count: int, span: CallSpan | None = None) -> None:
+    def __init__(
+        self, count: int, span: CallSpan | None = None, replies: Replies | None = None
+    ) -> None:
         self.span = span
+        self._replies = replies or Replies()
         self.frame = v1.EventFrame(events=[v1.Event() for _ in range(count)])
         self._left = count
         self._size_bytes = 0
@@ -203,12 +223,17 @@ class ExchangeAnswers:
         self,
         place: int,
         operation_id: int,
-        index: int,
-        outputs: Memory,
-        shapes: tuple[Shape, ...] | None = None,
+        chunk: Chunk,
+        model: Model,
+        ready_s: float | None,
     ) -> None:
+        if ready_s != self._replies.ready_s:
+            self._replies.turn(model.spec.name, ready_s)
+        self._replies.answers += 1
         stepped = v1.Stepped(
-            index=index, outputs=outputs, shapes=[v1.Shape(dims=shape) for shape in shapes or ()]
+            index=chunk.index,
+            outputs=chunk.answer,
+            shapes=[v1.Shape(dims=shape) for shape in chunk.answer_shapes or ()],
         )
         self.put(place, v1.Event(id=operation_id, stepped=stepped))
 
@@ -226,4 +251,5 @@ class ExchangeAnswers:
     async def complete(self) -> v1.EventFrame:
         """The whole frame, once every operation is answered."""
         await self._complete.wait()
+        self._replies.sent(self._replies.take())
         return self.frame

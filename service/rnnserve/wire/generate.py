@@ -4,19 +4,20 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.generation import Audience
+from rnnserve.engine.meter import Cause
 from rnnserve.engine.model import Model
 from rnnserve.engine.sampling import MAX_STOP_TOKENS, MAX_STOPS, MAX_TOKENS, Sampling
 from rnnserve.engine.table import Entry
-from rnnserve.errors import Reason, Refusal
+from rnnserve.errors import Fault, Reason, Refusal
 from rnnserve.repository.tokenizer import Decoder, Tokenizer
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.pieces import Pieces
+from rnnserve.wire.reader import Reader, Timed, Watched
 from rnnserve.wire.tracing import CallSpan
 
 MAX_PROMPT_CHARACTERS = MAX_PROMPT_TOKENS = 65_536
@@ -26,25 +27,6 @@ PACE_S, MAX_PACE_S = 150e-6, 0.010
 """A message costs the server about as much as eight tokens. So where many generate, each waits
 before its next message, this long for every one of them, and no longer than the second figure; the
 tokens made meanwhile travel together. The first token goes at once."""
-
-
-class Reader(Protocol):
-    """Where a generation is written to: a call of gRPC's, or a response over HTTP."""
-
-    async def write(self, message: v1.GenerateReply, /) -> None:
-        """Send it; a reader that is slow holds the generation back."""
-
-
-class Watched:
-    """A reader, and the span that is told what is sent to it."""
-
-    def __init__(self, reader: Reader, span: CallSpan) -> None:
-        self._reader = reader
-        self._span = span
-
-    async def write(self, message: v1.GenerateReply) -> None:
-        self._span.sent(len(message.tokens))
-        await self._reader.write(message)
 
 
 class Generations:
@@ -64,6 +46,7 @@ class Generations:
         Raises Refusal: what opening and a session's look-up raise, session_busy, cannot_generate,
         empty_chunk, bad_sampling, value_out_of_range.
         """
+        arrived_s = self._engine.now_s()
         model = self._model(request)
         sampling = read_sampling(request.sampling)
         prompt = await self._prompt(model, request)
@@ -71,9 +54,11 @@ class Generations:
         if span is not None:
             span.generation(model, entry.session.id)
             reader = Watched(reader, span)
+        reader = Timed(reader, model.spec.name, arrived_s, self._engine.meter, self._engine.now_s)
         pieces = Pieces(sampling, self._decoder(model))
         audience = Audience(pieces.token, pieces.ended)
         self._open.add(pieces)
+        cause = Cause.CLOSED
         try:
             generation = self._engine.generate(
                 entry, prompt, sampling, audience, feed_last=bool(request.session_id)
@@ -83,11 +68,15 @@ class Generations:
                 await self._send(pieces, entry, len(prompt), request, reader)
             finally:
                 generation.leave()
+        except Refusal as refusal:
+            if refusal.reason.fault is Fault.SERVER:
+                cause = Cause.FAILED
+            raise
         finally:
             self._open.discard(pieces)
             if not request.session_id or (request.fork and not pieces.told_end):
                 # Nobody else knows its id.
-                self._discard(entry, pieces)
+                self._discard(entry, pieces, cause)
 
     def cut(self, refusal: Refusal) -> None:
         """End every generation; what is ready is still written."""
@@ -161,9 +150,9 @@ class Generations:
         entry = self._engine.session(request.session_id)
         return self._engine.fork_now(entry) if request.fork else entry
 
-    def _discard(self, entry: Entry, pieces: Pieces) -> None:
+    def _discard(self, entry: Entry, pieces: Pieces, cause: Cause) -> None:
         """Close the session now or, while its last run is under way, right after it."""
-        discard = partial(self._engine.discard, entry.session.id)
+        discard = partial(self._engine.discard, entry.session.id, cause)
         if entry.session.generating:
             pieces.on_end = discard
         else:

@@ -8,12 +8,14 @@ from typing import TypeVar
 from rnnserve.engine import initial
 from rnnserve.engine.chunk import Chunk, Listener
 from rnnserve.engine.engine import MAX_FORKS, Engine, Told
+from rnnserve.engine.model import Model
 from rnnserve.engine.slots import Rows
 from rnnserve.engine.table import Entry
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.spec import ModelSpec
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.answers import Answers
+from rnnserve.wire.replies import Replies
 from rnnserve.wire.shapes import shapes_of
 from rnnserve.wire.status import internal, status_of
 from rnnserve.wire.tensors import carry_message, check, tensor_message
@@ -33,6 +35,8 @@ class Operations:
     def __init__(self, engine: Engine, max_frame_bytes: int) -> None:
         self._engine = engine
         self._max_frame_bytes = max_frame_bytes
+        self._applying = False
+        """Whether a frame is being taken in at this moment."""
         self._kinds = {
             "open": self._open,
             "close": self._close,
@@ -50,6 +54,7 @@ class Operations:
         `timeout_s`: how long the answers are of use to the caller.
         """
         session, now_s = self._engine.session, self._engine.now_s()
+        self._applying = True
         full, span = False, answers.span
         for place, operation in enumerate(frame.operations):
             kind = operation.WhichOneof("kind")
@@ -70,7 +75,7 @@ class Operations:
                     if model.spec.is_shaped:
                         shapes = shapes_of(model.spec, step)
                         self._engine.check_growth(model)
-                    told: Listener = partial(self._stepped, operation.id, answers, place)
+                    told: Listener = partial(self._stepped, operation.id, answers, place, model)
                     if span is not None:
                         if span.skips:
                             span.skips -= 1
@@ -91,6 +96,11 @@ class Operations:
                     self._kinds[kind](operation, answers, place)
             except Exception as error:
                 self._refused(operation.id, answers, place, error)
+        self._applying = False
+
+    def replies(self) -> Replies:
+        """For the answers of one call."""
+        return Replies(self._engine.meter.replied, self._engine.now_s)
 
     def refuse_frame(self, frame: v1.OperationFrame, answers: Answers, refusal: Refusal) -> None:
         """Answer every operation with the refusal; none is started."""
@@ -98,13 +108,19 @@ class Operations:
             self._refused(operation.id, answers, place, refusal)
 
     def _stepped(
-        self, operation_id: int, answers: Answers, place: int, outcome: Chunk | Refusal
+        self,
+        operation_id: int,
+        answers: Answers,
+        place: int,
+        model: Model,
+        outcome: Chunk | Refusal,
     ) -> None:
         if isinstance(outcome, Refusal):
             self._refused(operation_id, answers, place, outcome)
             return
-        assert outcome.answer is not None
-        answers.stepped(place, operation_id, outcome.index, outcome.answer, outcome.answer_shapes)
+        # An answer that is there while its step is being taken in was kept.
+        ready_s = None if self._applying else outcome.session.answered_s
+        answers.stepped(place, operation_id, outcome, model, ready_s)
 
     def _open(self, operation: v1.Operation, answers: Answers, place: int) -> None:
         model = self._engine.model(operation.open.model, operation.open.version)

@@ -45,7 +45,7 @@ class Streams:
         """Read, apply and answer until the client has said all and has all its answers."""
         if self._cut is not None:
             raise self._cut.again()
-        answers = StreamAnswers(MAX_UNDER_WAY, MAX_UNREAD_BYTES, span)
+        answers = StreamAnswers(MAX_UNDER_WAY, MAX_UNREAD_BYTES, span, self._operations.replies())
         self._open.add(answers)
         if self._drained_at_s is not None:
             answers.tell(self._draining(self._drained_at_s))
@@ -66,7 +66,7 @@ class Streams:
 
         The call's deadline holds for its steps too.
         """
-        answers = ExchangeAnswers(_count(frame), span)
+        answers = ExchangeAnswers(_count(frame), span, self._operations.replies())
         left_s = context.time_remaining()
         self._apply(frame, answers, math.inf if left_s is None else left_s)
         return await answers.complete()

@@ -1,23 +1,21 @@
-"""What Prometheus sees. prometheus_client is imported here only.
-
-Never a label for a session: the number of series depends on the models and the reasons alone.
-"""
+"""Counts what the engine and the wire tell of themselves."""
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import start_http_server
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
 
 import rnnserve
-from rnnserve.engine.meter import Cause
-from rnnserve.errors import Reason
-from rnnserve.ops.tally import Tally
+from rnnserve.engine.meter import Cause, SessionEnd
+from rnnserve.engine.occupancy import Occupancy
+from rnnserve.errors import Fault, Reason
+from rnnserve.ops.metrics.families import Counts, Histograms
+from rnnserve.ops.metrics.house import House
+from rnnserve.ops.metrics.port import MetricsPort
+from rnnserve.wire.inference.repository import Indexed
 
 LATENCY_BUCKETS_S = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
@@ -26,58 +24,14 @@ LATENCY_BUCKETS_S = (
 ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class Histograms(Collector):
-    """A tally for each model, under one name."""
-
-    def __init__(self, name: str, help_text: str, buckets: tuple[float, ...]) -> None:
-        self._name = name
-        self._help = help_text
-        self._buckets = buckets
-        self._tallies: dict[str, Tally] = {}
-
-    def expect(self, model: str) -> None:
-        """Show this model from now on, as zeros at first."""
-        self._tallies.setdefault(model, Tally(self._buckets))
-
-    def __getitem__(self, model: str) -> Tally:
-        return self._tallies[model]
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        family = HistogramMetricFamily(self._name, self._help, labels=["model"])
-        for model, tally in tuple(self._tallies.items()):
-            buckets, total = tally.cumulative()
-            family.add_metric([model], buckets, total)
-        yield family
-
-
-class Counts(Collector):
-    """A number for each model, under one name."""
-
-    def __init__(self, name: str, help_text: str) -> None:
-        self._name = name
-        self._help = help_text
-        self._counts: dict[str, int] = {}
-
-    def expect(self, model: str) -> None:
-        """Show this model from now on, as zero at first."""
-        self._counts.setdefault(model, 0)
-
-    def add(self, model: str, count: int) -> None:
-        """So many more."""
-        self._counts[model] += count
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(self._name, self._help, labels=["model"])
-        for model, count in tuple(self._counts.items()):
-            family.add_metric([model], count)
-        yield family
-
-
 class Metrics:
-    """Counts what the engine tells (its `Meter`) in a registry of its own."""
+    """What the engine tells (its `Meter`), counted in a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, session_ended: Callable[[SessionEnd], None] = lambda end: None) -> None:
+        """`session_ended` is told of every session that has ended."""
         self.registry = CollectorRegistry()
+        self._session_ended = session_ended
+        self._house = House(self.registry.register)
         self._latencies()
         self._counts()
         self._loop_lag = Histogram(
@@ -118,6 +72,22 @@ class Metrics:
             "From a chunk's arrival to its answer, queue and every run included.",
             LATENCY_BUCKETS_S,
         )
+        self._reply = histogram(
+            "rnnserve_reply_seconds",
+            "From a chunk's answer until gRPC has taken the message with it. Native calls alone.",
+            LATENCY_BUCKETS_S,
+        )
+        self._first_token = histogram(
+            "rnnserve_first_token_seconds",
+            "From the arrival of a call that generates until gRPC has taken its first token.",
+            LATENCY_BUCKETS_S,
+        )
+        self._interval = histogram(
+            "rnnserve_token_interval_seconds",
+            "Between two tokens of a generation, as gRPC takes them; those of one message share "
+            "the time since the one before.",
+            LATENCY_BUCKETS_S,
+        )
         self._rows = histogram("rnnserve_batch_rows", "Rows that ran together.", ROWS_BUCKETS)
         self._block = histogram(
             "rnnserve_block_steps", "Steps that a batch ran of each row.", ROWS_BUCKETS
@@ -147,20 +117,31 @@ class Metrics:
             "reason",
             "fault",
         )
+        for reason in Reason:
+            # What a caller does wrong shows when somebody does it.
+            if reason.fault is not Fault.CALLER:
+                self._errors.labels(reason, reason.fault.value)
 
     def serve(self, host: str, port: int) -> "MetricsPort":
         """Answer /metrics from now on. Raises OSError when the port is taken."""
         return MetricsPort(self.registry, host, port)
 
-    def expect(self, model: str) -> None:
-        """Show this model's series from the beginning, as zeros."""
-        for metric in (self._queue, self._run, self._step, self._rows, self._block):
+    def expect(self, model: str, *, generates: bool) -> None:
+        """Show this model's series from the beginning, as zeros: a rate has to have a start."""
+        step = (self._queue, self._run, self._reply, self._step, self._rows, self._block)
+        for metric in (*step, self._first_token, self._interval) if generates else step:
             metric.expect(model)
-        for counts in (self._steps, self._tokens):
+        for counts in (self._steps, self._tokens) if generates else (self._steps,):
             counts.expect(model)
         for count in (self._opened, self._resent):
             count.labels(model)
+        for cause in Cause:
+            self._ended.labels(model, cause)
         self._sessions.labels(model)
+
+    def look(self, now: Occupancy, streams: int, versions: Iterable[Indexed]) -> None:
+        """How full the server is, and what became of the models that were found."""
+        self._house.look(now, streams, versions)
 
     def lagged(self, lag_s: float) -> None:
         """The event loop woke up this much late."""
@@ -181,9 +162,10 @@ class Metrics:
         self._opened.labels(model).inc()
         self._sessions.labels(model).inc()
 
-    def ended(self, model: str, cause: Cause) -> None:
-        self._ended.labels(model, cause).inc()
-        self._sessions.labels(model).dec()
+    def ended(self, end: SessionEnd) -> None:
+        self._ended.labels(end.model, end.cause).inc()
+        self._sessions.labels(end.model).dec()
+        self._session_ended(end)
 
     def ran(self, model: str, rows: int, steps: int, run_s: float) -> None:
         self._run[model].observe(run_s)
@@ -197,6 +179,15 @@ class Metrics:
         self._queue[model].observe_all(queue_s)
         self._step[model].observe_all(whole_s)
 
+    def replied(self, model: str, answers: int, reply_s: float) -> None:
+        self._reply[model].observe_many(reply_s, answers)
+
+    def first_token(self, model: str, after_s: float) -> None:
+        self._first_token[model].observe(after_s)
+
+    def more_tokens(self, model: str, tokens: int, interval_s: float) -> None:
+        self._interval[model].observe_many(interval_s, tokens)
+
     def resent(self, model: str) -> None:
         self._resent.labels(model).inc()
 
@@ -205,17 +196,3 @@ class Metrics:
 
     def refused(self, reason: Reason) -> None:
         self._errors.labels(reason, reason.fault.value).inc()
-
-
-class MetricsPort:
-    """The HTTP port of /metrics, in a thread of its own."""
-
-    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
-        self._server, self._thread = start_http_server(port, host, registry)
-        self.port = self._server.server_port
-
-    def close(self) -> None:
-        """Answer no more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

@@ -21,6 +21,11 @@ class Tally:
         self._counts[bisect_left(self._buckets, value)] += 1
         self._sum += value
 
+    def observe_many(self, value: float, count: int) -> None:
+        """Count one value so many times."""
+        self._counts[bisect_left(self._buckets, value)] += count
+        self._sum += value * count
+
     def observe_all(self, values: Sequence[float]) -> None:
         """Count several."""
         counts, buckets = self._counts, self._buckets

@@ -1,0 +1,86 @@
+"""Families of series that are ours because prometheus_client's would cost too much a step, or
+because what they show is not counted but found."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from rnnserve.ops.metrics.tally import Tally
+
+
+class Histograms(Collector):
+    """A tally for each model, under one name."""
+
+    def __init__(self, name: str, help_text: str, buckets: tuple[float, ...]) -> None:
+        self._name = name
+        self._help = help_text
+        self._buckets = buckets
+        self._tallies: dict[str, Tally] = {}
+
+    def expect(self, model: str) -> None:
+        """Show this model from now on, as zeros at first."""
+        self._tallies.setdefault(model, Tally(self._buckets))
+
+    def __getitem__(self, model: str) -> Tally:
+        return self._tallies[model]
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(self._name, self._help, labels=["model"])
+        for model, tally in tuple(self._tallies.items()):
+            buckets, total = tally.cumulative()
+            family.add_metric([model], buckets, total)
+        yield family
+
+
+class Counts(Collector):
+    """A number for each model, under one name."""
+
+    def __init__(self, name: str, help_text: str) -> None:
+        self._name = name
+        self._help = help_text
+        self._counts: dict[str, int] = {}
+
+    def expect(self, model: str) -> None:
+        """Show this model from now on, as zero at first."""
+        self._counts.setdefault(model, 0)
+
+    def add(self, model: str, count: int) -> None:
+        """So many more."""
+        self._counts[model] += count
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._help, labels=["model"])
+        for model, count in tuple(self._counts.items()):
+            family.add_metric([model], count)
+        yield family
+
+
+Labels = tuple[str, ...]
+
+
+class Found(Collector):
+    """A gauge whose series and values are those of the latest look; before the first, none."""
+
+    def __init__(self, name: str, help_text: str, labels: Labels = ()) -> None:
+        self._name = name
+        self._help = help_text
+        self._labels = labels
+        self._values: Mapping[Labels, float] = {}
+
+    def look(self, values: Mapping[Labels, float]) -> None:
+        """From now on these, by the values of the labels. The mapping must not change."""
+        self._values = values
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        yield family
+
+
+Register = Callable[[Collector], None]
