@@ -76,12 +76,14 @@ class ServeSettings:
     max_frame_bytes: Annotated[int, Parameter(validator=Number(gte=1024, lte=1 << 30))] = 4 << 20
     """Size of one message, at most."""
     grace_s: Annotated[float, Seconds] = 10.0
-    """Seconds that open sessions have left after SIGTERM."""
+    """Seconds that open sessions have left after SIGTERM; what was taken in is answered then, and
+    the process is gone about 5 s later."""
     trace_endpoint: str | None = None
     """Where spans go, an OTLP collector's gRPC address such as http://127.0.0.1:4317; none are made
     unless this is given. Needs the extra `trace`."""
     trace_share: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.01
-    """Share of the steps that get spans of their own, in streams that are traced."""
+    """Share of the steps that get spans of their own in traced calls, beside each call's first; and
+    of the unary calls that bring no trace which begin one."""
     log_format: Literal["human", "json"] = "human"
     """How a line of the log looks."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
