@@ -1,5 +1,6 @@
 """Whatever the manifests name exists in the code, and in each other."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ import yaml
 
 from deploy import dockerfile
 from deploy.cluster import options, scaling, timeline, wiring
-from deploy.cluster.manifests import SERVING, Object, build, of_kind, server, the
+from deploy.cluster.manifests import K8S, ROOT, SERVING, Object, build, of_kind, server, the
 from deploy.cluster.quantities import quantity
 
 pytestmark = pytest.mark.optional
@@ -216,6 +217,26 @@ def test_a_broken_manifest_is_found(case):
     damage(objects)
     found = problems(objects)
     assert any(word in problem for problem in found), found
+
+
+@pytest.mark.parametrize(("folder", "column"), [("base", 1), ("overlays/production", 2)])
+def test_the_readme_adds_up_the_same_stop(folder, column):
+    lines = (ROOT / "deploy" / "README.md").read_text().splitlines()
+    begin = lines.index("| stop | base | production | |")
+    rows = [line.strip("|").split("|") for line in lines[begin + 2 : begin + 7]]
+    *parts, whole = [float(row[column].strip(" *")) for row in rows]
+    objects = build(folder)
+    grace_s = options.settings_of(objects, dockerfile.ours()).grace_s
+    assert parts[:2] == [timeline.pre_stop_s(template(objects)), grace_s]
+    assert parts[2] >= timeline.END_S
+    assert sum(parts) == whole == template(objects)["spec"]["terminationGracePeriodSeconds"]
+
+
+def test_the_readme_names_every_file_of_the_base():
+    text = (ROOT / "deploy" / "README.md").read_text()
+    named = {name for name in re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", text, re.MULTILINE)}
+    files = {file.name for file in (K8S / "base").iterdir()}
+    assert named == files - {"kustomization.yaml"}
 
 
 def test_the_adapters_rules_ask_for_series_that_a_server_has():

@@ -1,9 +1,10 @@
-"""The wheel: only our own names, no torch to serve, and a server that streams from it."""
+"""The wheel: only our own names, and in the image's environment a server that streams, no torch."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
-import venv
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
+from deploy import dockerfile
 from raw_session import exchange, logits, open_session, step
 from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import ServerProcess
@@ -35,26 +37,49 @@ def test_the_wheels_top_level_names_are_only_ours(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == OURS
 
 
-@pytest.mark.timeout(600)
-def test_the_wheel_serves_from_a_clean_environment_without_torch(wheel, tmp_path):
-    environment = tmp_path / "clean"
-    venv.create(environment, with_pip=True)
-    python = environment / "bin" / "python"
-    constraints = ("--constraint", str(ROOT / "constraints.txt"))
+@pytest.fixture(scope="module")
+def image(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment that goes into the image, by the Dockerfile's own line. Only pip's cache,
+    which has no place in an image, saves a download here."""
+    environment = tmp_path_factory.mktemp("image") / "venv"
+    shutil.copy(ROOT / "constraints.txt", wheel.parent)
+    (line,) = dockerfile.ours().all_of("RUN", 1)
+    line = line.replace("/venv", str(environment)).replace("/dist", str(wheel.parent))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     subprocess.run(
-        [python, "-m", "pip", "install", "-q", *constraints, wheel], check=True, cwd=tmp_path
+        ["sh", "-ec", line.replace("--no-cache-dir", "-q")],
+        check=True,
+        capture_output=True,
+        cwd=environment.parent,
+        env={**os.environ, "PATH": path},
     )
-    listed = subprocess.run(
-        [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
-    )
-    installed = {line.split("==")[0].lower() for line in listed.stdout.splitlines()}
-    assert installed.isdisjoint(HEAVY)
+    return environment
+
+
+@pytest.mark.timeout(600)
+def test_the_image_has_no_torch_and_is_as_big_as_its_readme_says(image):
+    packages = next(image.glob("lib/python*/site-packages"))
+    installed = {folder.name.lower() for folder in packages.iterdir()}
+    assert installed.isdisjoint({*HEAVY, "pip"})
+    assert {"rnnserve", "onnxruntime", "opentelemetry"} <= installed
+    found = sum(path.lstat().st_size for path in image.rglob("*") if not path.is_dir()) / 1e6
+    said = re.search(r"\*\*(\d+) MB\*\*", (ROOT / "deploy" / "README.md").read_text())
+    assert found == pytest.approx(int(said[1]), rel=0.1)
+
+
+@pytest.mark.timeout(600)
+def test_the_image_serves_and_says_that_it_is_well(image, tmp_path, monkeypatch):
+    described = dockerfile.ours()
+    for name, value in described.environment.items():
+        if not name.startswith(("RNNSERVE_", "PATH")):
+            monkeypatch.setenv(name, value)
     repository = tmp_path / "repository"
     model = small_model("lstm", 2)
     publish(model, repository)
-    command = (str(environment / "bin" / "rnnserve"),)
+    command = str(image / "bin" / "rnnserve")
+    options = ("--health-port", "0", "--grace-s", "0")
     with (
-        ServerProcess(repository, command=command) as server,
+        ServerProcess(repository, *options, command=(command,)) as server,
         grpc.insecure_channel(server.target) as channel,
     ):
         stub = rnnserve_pb2_grpc.RnnServeStub(channel)
@@ -62,9 +87,14 @@ def test_the_wheel_serves_from_a_clean_environment_without_torch(wheel, tmp_path
         (event,) = exchange(stub, step(session, 0, [1, 2, 3]))
         _, wanted = model.reference(model.reference.initial_carry(1), np.array([[1, 2, 3]]))
         np.testing.assert_allclose(logits(event, V), wanted[0], atol=1e-5)
+        health = re.search(r"health alone: grpc (\S+)", "".join(server.log))
+        asked = [command, "health", "--target", health[1]]
+        assert subprocess.run(asked, check=True, capture_output=True).stdout == b"SERVING\n"
+        assert server.stop() == 0
+    assert subprocess.run(asked, check=False, capture_output=True).returncode == 1
 
 
-def test_serving_loads_neither_torch_nor_onnx(repository):
+def test_serving_loads_neither_torch_nor_onnx_nor_tracing(repository):
     script = (
         "import sys, signal, threading, os\n"
         "from rnnserve.cli import main\n"
@@ -76,7 +106,7 @@ def test_serving_loads_neither_torch_nor_onnx(repository):
         "GrpcPort.set_ready = stop_when_ready\n"
         f"main(['serve', '--repository', {str(repository)!r}, '--port', '0', "
         "'--metrics-port', '0'])\n"
-        f"print(sorted(set(sys.modules) & {set(HEAVY)!r}))\n"
+        f"print(sorted(set(sys.modules) & { ({*HEAVY, 'opentelemetry'})!r}))\n"
     )
     environment = {**os.environ, "RNNSERVE_GRACE_S": "0"}
     ended = subprocess.run(
