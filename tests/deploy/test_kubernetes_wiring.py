@@ -234,7 +234,7 @@ def test_the_readme_adds_up_the_same_stop(folder, column):
 
 def test_the_readme_names_every_file_of_the_base():
     text = (ROOT / "deploy" / "README.md").read_text()
-    named = {name for name in re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", text, re.MULTILINE)}
+    named = set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", text, re.MULTILINE))
     files = {file.name for file in (K8S / "base").iterdir()}
     assert named == files - {"kustomization.yaml"}
 
