@@ -43,6 +43,12 @@ COMMANDS = (
         ("python -m rnnserve_bench soak", "python -m rnnserve_bench soak --minutes 5 --seed 3"),
     ),
     (
+        "observing",
+        "rnnserve_bench.observing:observing",
+        "What counting costs a step, beside not counting.",
+        ("python -m rnnserve_bench observing", "python -m rnnserve_bench observing --rounds 20"),
+    ),
+    (
         "report",
         "rnnserve_bench.commands:report",
         "Write RESULTS.md anew from results.json.",

@@ -5,13 +5,16 @@ What it steps is what the server steps: the same engine, table, slots, batcher a
 
 import gc
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 from rnnserve.engine import rounds
 from rnnserve.engine.backlog import Backlog, BacklogLimits
 from rnnserve.engine.batcher import BatchLimits
 from rnnserve.engine.chunk import Chunk
 from rnnserve.engine.engine import Engine
+from rnnserve.engine.meter import Meter
 from rnnserve.engine.model import Model
 from rnnserve.engine.runner import Runner
 from rnnserve.engine.session import SessionLimits
@@ -21,6 +24,9 @@ from rnnserve.errors import Refusal
 from rnnserve.ops.metrics import Metrics
 from rnnserve.ops.server import calm_collector
 from rnnserve.repository.tree import read_version
+from rnnserve.v1 import rnnserve_pb2 as v1
+from rnnserve.wire.answers import StreamAnswers
+from rnnserve.wire.operations import Operations
 from rnnserve_bench.errors import BenchProblem
 
 TOKEN = (5).to_bytes(8, "little")
@@ -30,7 +36,7 @@ class Crowd:
     """Sessions that take their next step together, again and again."""
 
     def __init__(self, repository: Path, model: str, rows: int) -> None:
-        self._engine, self._model = _engine(repository, model, rows)
+        self._engine, self._model = _engine(repository, model, rows, _counting(model))
         self._ids = [self._engine.open(self._model).session.id for _ in range(rows)]
         self._index = 0
         self._answers: list[Chunk | Refusal] = []
@@ -51,6 +57,48 @@ class Crowd:
         answers, self._answers = self._answers, []
         if len(answers) != len(self._ids) or not all(isinstance(a, Chunk) for a in answers):
             raise BenchProblem(f"{len(answers)} answers for {len(self._ids)} sessions")
+
+
+class TalkingCrowd:
+    """The same, from frames of bytes to frames of bytes, over so many streams; without gRPC."""
+
+    def __init__(
+        self, repository: Path, model: str, rows: int, streams: int, *, counted: bool
+    ) -> None:
+        """`counted` as the server counts, or not at all. Only inside a running loop."""
+        meter = _counting(model) if counted else _not_counting()
+        self._engine, self._model = _engine(repository, model, rows, meter)
+        self._operations = Operations(self._engine, 4 << 20)
+        ids = [self._engine.open(self._model).session.id for _ in range(rows)]
+        self._shares = [ids[stream::streams] for stream in range(streams)]
+        self._answers = [
+            StreamAnswers(1 << 20, 1 << 30, replies=self._operations.replies())
+            for _ in self._shares
+        ]
+        self._index = 0
+
+    async def step(self) -> None:
+        """One step of every session, a frame a stream."""
+        for ids, answers in zip(self._shares, self._answers, strict=True):
+            frame = v1.OperationFrame.FromString(self._frame(ids))
+            answers.promise(len(ids))
+            self._operations.apply_frame(frame, answers)
+        while (batch := rounds.take(self._model)) is not None:
+            work = rounds.gather(self._model, batch)
+            rounds.finish(self._model, work, rounds.compute(self._model, work))
+        told = 0
+        for answers in self._answers:
+            for sent in await answers.take():
+                sent.SerializeToString()
+                told += len(sent.events)
+        if told != sum(map(len, self._shares)):
+            raise BenchProblem(f"{told} answers came")
+        self._index += 1
+
+    def _frame(self, ids: list[str]) -> bytes:
+        steps = (v1.Step(session_id=one, index=self._index, inputs=[TOKEN]) for one in ids)
+        frame = v1.OperationFrame(operations=[v1.Operation(id=1, step=step) for step in steps])
+        return frame.SerializeToString()
 
 
 def measure(
@@ -74,11 +122,32 @@ def _repeat(crowd: Crowd, span_s: float) -> list[float]:
     return times_s
 
 
-def _engine(repository: Path, name: str, rows: int) -> tuple[Engine, Model]:
+def _counting(model: str) -> Meter:
+    metrics = Metrics()
+    metrics.expect(model, generates=True)
+    return metrics
+
+
+def _not_counting() -> Meter:
+    blind: Any = _Blind()
+    return cast(Meter, blind)
+
+
+class _Blind:
+    """A meter that looks away."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return _nothing
+
+
+def _nothing(*_: object) -> None:
+    return None
+
+
+def _engine(repository: Path, name: str, rows: int, meter: Meter) -> tuple[Engine, Model]:
     found = read_version(repository, name, 1)
     runner = Runner(found.spec, found.graph)
-    metrics, backlog = Metrics(), Backlog(BacklogLimits())
-    metrics.expect(name, generates=True)
+    backlog = Backlog(BacklogLimits())
     costs = costs_of(found.spec, runner.run, max_rows=rows, max_block_steps=64, max_block_s=0.010)
     model = Model(
         found.spec,
@@ -86,7 +155,7 @@ def _engine(repository: Path, name: str, rows: int) -> tuple[Engine, Model]:
         slots=rows,
         limits=BatchLimits(rows, 64),
         backlog=backlog,
-        meter=metrics,
+        meter=meter,
         costs=costs,
         wake=lambda: None,
     )
@@ -95,6 +164,6 @@ def _engine(repository: Path, name: str, rows: int) -> tuple[Engine, Model]:
         table=TableLimits(),
         sessions=SessionLimits(),
         backlog=backlog,
-        meter=metrics,
+        meter=meter,
     )
     return engine, model

@@ -1,9 +1,14 @@
 """Runs one batch in onnxruntime and remembers nothing. onnxruntime is imported here only."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+# It would report to its maker how it is used, unless it is told not to before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime as ort
 
 from rnnserve.engine.layout import Layout, constant, graph_dims, is_plain

@@ -39,7 +39,7 @@ class Metrics:
     def __init__(self, session_ended: Callable[[SessionEnd], None] = lambda end: None) -> None:
         """`session_ended` is told of every session that has ended."""
         # A series beside each counter that says since when there is one: as many again, for nobody.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._session_ended = session_ended
         self._house = House(self.registry.register)
