@@ -7,6 +7,7 @@ fails where the committed file differs. The queries stand in queries.py.
 import json
 import sys
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 import queries
@@ -54,10 +55,11 @@ def dashboard() -> builders.Dashboard:
     )
     for variable in variables():
         made = made.with_variable(variable)
+    numbers = count(1)
     for row, panels in queries.ROWS.items():
-        made = made.with_row(builders.Row(row))
+        made = made.with_row(builders.Row(row).id(next(numbers)))
         for one in panels:
-            made = made.with_panel(panel(one, WIDTH // len(panels)))
+            made = made.with_panel(panel(one, WIDTH // len(panels)).id(next(numbers)))
     return made
 
 

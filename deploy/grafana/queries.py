@@ -70,7 +70,7 @@ TRAFFIC = (
     Panel(
         "Steps",
         "Committed, each model.",
-        "steps/s",
+        "si:steps/s",
         {"{{model}}": rate("rnnserve_steps_total", "model")},
     ),
     Panel(
@@ -119,7 +119,7 @@ GENERATION = (
     Panel(
         "Tokens",
         "Generated, each model.",
-        "tokens/s",
+        "si:tokens/s",
         {"{{model}}": rate("rnnserve_tokens_total", "model")},
     ),
     Panel(

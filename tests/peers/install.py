@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from peers.place import (
@@ -22,6 +23,9 @@ from peers.place import (
     PEERS,
     PERF_ANALYZER,
     PERF_ANALYZER_PROGRAM,
+    PROMETHEUS,
+    PROMETHEUS_PROGRAM,
+    PROMTOOL_PROGRAM,
     Place,
 )
 
@@ -77,23 +81,41 @@ def start_problem() -> str:
 
 
 def unpack_b64(target: Path) -> None:
-    """Fetch the Debian package and take its library out; it is not installed."""
+    """Take the library out of its Debian package."""
+    with unpacked(B64, "perf_analyzer needs") as folder:
+        for library in folder.rglob("libb64.so.0d"):
+            shutil.copy(library, target)
+
+
+def install_prometheus() -> None:
+    """Its programs alone, out of Debian's package: no service, no user. Raises Unavailable."""
+    PROMETHEUS.folder.mkdir(parents=True)
+    with unpacked(PROMETHEUS.pins.read_text().strip(), "the tests of deploy/prometheus need") as at:
+        for program in (PROMETHEUS_PROGRAM, PROMTOOL_PROGRAM):
+            shutil.copy(at / "usr" / "bin" / program.name, program)
+            started = subprocess.run([program, "--version"], check=False, capture_output=True)
+            if started.returncode:
+                raise Unavailable(f"{program.name} does not start here: {started.stderr.decode()}")
+
+
+@contextmanager
+def unpacked(package: str, who_needs: str) -> Iterator[Path]:
+    """What a Debian package holds; it is fetched and not installed. Raises Unavailable."""
     if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
-        raise Unavailable(f"perf_analyzer needs {B64}, and there is no apt to fetch it with")
+        raise Unavailable(f"{who_needs} {package}, and there is no apt to fetch it with")
     with tempfile.TemporaryDirectory() as folder:
-        fetch = ["apt-get", "download", "--quiet", B64]
+        fetch = ["apt-get", "download", "--quiet", package]
         if subprocess.run(fetch, cwd=folder, check=False, capture_output=True).returncode:
             if os.geteuid() != 0:
                 raise Unavailable(
-                    f"perf_analyzer needs {B64}, which apt does not find: run `apt-get update` "
-                    "as root, then `make peers`"
+                    f"{who_needs} {package}, which apt does not find: run `apt-get update` as "
+                    "root, then `make peers`"
                 )
             run("apt-get", "update", "--quiet")
             run(*fetch, cwd=folder)
-        for package in Path(folder).glob("*.deb"):
-            run("dpkg-deb", "--extract", package, folder)
-        for library in Path(folder).rglob("libb64.so.0d"):
-            shutil.copy(library, target)
+        for archive in Path(folder).glob("*.deb"):
+            run("dpkg-deb", "--extract", archive, folder)
+        yield Path(folder)
 
 
 def pip(*arguments: str | Path) -> None:
@@ -132,6 +154,7 @@ def ensure(place: Place, install: Callable[[], None], cost: str) -> None:
 def main() -> None:
     ensure(CLIENT, install_client, "tritonclient, 150 MB")
     ensure(PERF_ANALYZER, install_perf_analyzer, "16 MB to download")
+    ensure(PROMETHEUS, install_prometheus, "19 MB to download")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Place:
 
     @property
     def pins(self) -> Path:
-        """The releases it is made of, as pip's requirements."""
+        """The releases it is made of, as pip's requirements; for Prometheus, Debian's package."""
         return HERE / f"{self.name}.txt"
 
     @property
@@ -47,3 +47,6 @@ CLIENT = Place("client")
 CLIENT_PYTHON = CLIENT.folder / "bin" / "python"
 PERF_ANALYZER = Place("perf_analyzer")
 PERF_ANALYZER_PROGRAM = PERF_ANALYZER.folder / "perf_analyzer"
+PROMETHEUS = Place("prometheus")
+PROMETHEUS_PROGRAM = PROMETHEUS.folder / "prometheus"
+PROMTOOL_PROGRAM = PROMETHEUS.folder / "promtool"
