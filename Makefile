@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check peers bench lock clean
+.PHONY: help demo test check peers bench soak lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make check  the static part of it: format, lint, types, imports, stubs"
 	@echo "make peers  the clients that the tests talk with, into .peers; make test does it too"
 	@echo "make bench  measure everything side by side: about 25 minutes, and nothing else meanwhile"
+	@echo "make soak   mixed traffic for an hour; fails when anything of the server grows"
 	@echo "make lock   write constraints.txt anew from what .venv holds"
 	@echo "make clean  remove what the other targets made"
 
@@ -45,6 +46,9 @@ bench: $(READY)
 	$(BIN)/python -m rnnserve_bench install-triton
 	$(BIN)/python -m rnnserve_bench profile
 	$(BIN)/python -m rnnserve_bench run
+
+soak: $(READY)
+	$(BIN)/python -m rnnserve_bench soak --minutes 60
 
 lock: $(READY)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
