@@ -24,7 +24,10 @@ ALERTS = {key(rule["alert"], rule["labels"]): rule for rule in rules("alert")}
 def tried() -> list[tuple[str, set[Key]]]:
     """Of every question in the cases: the alert's name, and which of that name fired."""
     return [
-        (question["alertname"], {key(question["alertname"], alert["exp_labels"]) for alert in fired})
+        (
+            question["alertname"],
+            {key(question["alertname"], alert["exp_labels"]) for alert in fired},
+        )
         for file in CASES
         for case in yaml.safe_load(file.read_text())["tests"]
         for question in case["alert_rule_test"]
