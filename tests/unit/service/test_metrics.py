@@ -12,6 +12,7 @@ from rnnserve.engine.occupancy import occupancy
 from rnnserve.engine.table import TableLimits
 from rnnserve.errors import Reason
 from rnnserve.ops.metrics import Metrics
+from rnnserve.ops.register import UNLOADED
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.inference.repository import Indexed, State
 from rnnserve.wire.reader import Timed
@@ -65,6 +66,22 @@ def test_ten_thousand_sessions_of_three_models_and_every_reason_are_at_most_500_
     assert len(found) <= 500
     labels = {label for _, *rest in found for label in rest}
     assert not labels & set(ids)
+
+
+# Versions.
+
+
+def test_a_version_that_was_unloaded_as_was_wished_is_not_unavailable():
+    metrics = Metrics()
+    outside = metered(metrics)
+    versions = [
+        Indexed(MODEL, 1, State.UNAVAILABLE, UNLOADED),
+        Indexed(MODEL, 2, State.UNAVAILABLE, "not a graph"),
+    ]
+    metrics.look(occupancy(outside.engine), streams=0, versions=versions)
+    assert series(metrics)["rnnserve_model_versions", MODEL, "unavailable"] == 1
+    metrics.look(occupancy(outside.engine), streams=0, versions=versions[:1])
+    assert series(metrics)["rnnserve_model_versions", MODEL, "unavailable"] == 0
 
 
 # Replies.

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from rnnserve.engine.occupancy import Occupancy
 from rnnserve.ops.metrics.families import Found, Labels, Register
+from rnnserve.ops.register import UNLOADED
 from rnnserve.wire.inference.repository import Indexed, State
 
 
@@ -60,6 +61,10 @@ def _by_state(versions: Iterable[Indexed], retiring: Iterable[str]) -> dict[Labe
     never was must find a series."""
     counts: Tallied[Labels] = Tallied((name, "retiring") for name in retiring)
     for entry in versions:
+        if entry.reason == UNLOADED:
+            # Nobody is to be woken for what was wished.
+            counts[entry.name, "ready"] += 0
+            continue
         # One that is being loaded anew is served as it was meanwhile, or wasn't.
         state = "unavailable" if entry.state is State.UNAVAILABLE else "ready"
         counts[entry.name, state] += 1
