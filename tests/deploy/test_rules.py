@@ -1,14 +1,22 @@
 """Rules and alerts: sound, tried both ways, and each with a page for whoever it wakes."""
 
 import re
+from dataclasses import fields
 
 import pytest
 import yaml
 
 from deploy.observing import CASES, PROMETHEUS, RUNBOOKS, Rule, page_queries, rules
 from peers.prometheus import promtool
+from rnnserve.cli import COMMANDS
+from rnnserve.commands.models import ModelsOptions
+from rnnserve.commands.target import Target
+from rnnserve.errors import Fault, Reason
+from rnnserve.settings import ServeSettings
 
 Key = tuple[str, ...]
+OTHERS = ("kubectl ", "py-spy ", "openssl ", "curl ")
+"""Programs whose options are not ours."""
 LE = r'le="([^"]+)"'
 TOLD_APART_BY = ("severity", "window")
 """Alerts of one name differ in these."""
@@ -100,6 +108,25 @@ def test_pages_lead_to_each_other_and_nowhere_else():
     for page in RUNBOOKS.glob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             assert (RUNBOOKS / link).exists(), (page.name, link)
+
+
+def test_pages_advise_commands_options_and_reasons_that_there_are():
+    options = {
+        f"--{field.name.replace('_', '-')}"
+        for options in (ServeSettings, Target, ModelsOptions)
+        for field in fields(options)
+    }
+    commands = {command.name for command in COMMANDS}
+    for page in RUNBOOKS.glob("*.md"):
+        spans = re.findall(r"`([^`\n]+)`", page.read_text())
+        ours = [span for span in spans if not span.startswith(OTHERS)]
+        for span in ours:
+            assert set(re.findall(r"--[a-z][a-z-]+", span)) <= options, (page.name, span)
+            assert set(re.findall(r"^rnnserve (\w+)", span)) <= commands, (page.name, span)
+        # A word alone that looks like a reason, first in its row of a table.
+        rows = re.findall(r"^\| (`[^|]+) \|", page.read_text(), re.MULTILINE)
+        for reason in re.findall(r"`(\w+)`", " ".join(rows)):
+            assert Reason(reason).fault is not Fault.CALLER, (page.name, reason)
 
 
 def test_late_means_one_time_everywhere():
