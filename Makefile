@@ -10,7 +10,8 @@ help:
 	@echo "make demo   train a small model, export it, serve it, and watch it write"
 	@echo "make test   everything that has to pass"
 	@echo "make check  the static part of it: format, lint, types, imports, stubs"
-	@echo "make peers  the clients that the tests talk with, into .peers; make test does it too"
+	@echo "make peers  the clients and the Prometheus that the tests talk with, into .peers; make test"
+	@echo "            does it too"
 	@echo "make bench  measure everything side by side: about 25 minutes, and nothing else meanwhile"
 	@echo "make soak   mixed traffic for an hour; fails when anything of the server grows"
 	@echo "make lock   write constraints.txt anew from what .venv holds"
@@ -38,6 +39,8 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python deploy/grafana/dashboard.py --check
+	cd deploy/grafana && ../../$(BIN)/mypy --strict --config-file= dashboard.py queries.py
 
 peers: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m peers.install

@@ -1,8 +1,6 @@
 """Whatever the manifests name exists in the code, and in each other."""
 
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,10 +10,9 @@ from deploy import dockerfile
 from deploy.cluster import options, scaling, timeline, wiring
 from deploy.cluster.manifests import K8S, ROOT, SERVING, Object, build, of_kind, server, the
 from deploy.cluster.quantities import quantity
+from peers.prometheus import promtool
 
 pytestmark = pytest.mark.optional
-
-PROMTOOL = shutil.which("promtool")
 
 
 def problems(objects: list[Object]) -> list[str]:
@@ -257,7 +254,6 @@ def test_a_rule_that_would_find_nothing_is_found(damage, word):
     assert any(word in problem for problem in scaling.of_rules([rule], scaling.series()))
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool, which reads queries, is missing")
 @pytest.mark.parametrize(("end", "status"), [("", 0), (")", 1)])
 def test_the_adapters_queries_are_queries(tmp_path, end, status):
     rules = [
@@ -266,8 +262,8 @@ def test_the_adapters_queries_are_queries(tmp_path, end, status):
     ]
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "adapter", "rules": rules}]}))
-    ran = subprocess.run(["promtool", "check", "rules", file], check=False, capture_output=True)
-    assert ran.returncode == status, ran.stderr
+    ran = promtool("check", "rules", file)
+    assert ran.returncode == status, ran.stdout
 
 
 @pytest.mark.parametrize(
