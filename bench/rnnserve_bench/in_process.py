@@ -27,6 +27,7 @@ from rnnserve.repository.tree import read_version
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.answers import StreamAnswers
 from rnnserve.wire.operations import Operations
+from rnnserve.wire.replies import Replies, Waiting
 from rnnserve_bench.errors import BenchProblem
 
 TOKEN = (5).to_bytes(8, "little")
@@ -59,46 +60,70 @@ class Crowd:
             raise BenchProblem(f"{len(answers)} answers for {len(self._ids)} sessions")
 
 
-class TalkingCrowd:
-    """The same, from frames of bytes to frames of bytes, over so many streams; without gRPC."""
+class Unasked(Replies):
+    """Asked by nobody how long answers wait. What is left of it is an attribute or two a step."""
 
-    def __init__(
-        self, repository: Path, model: str, rows: int, streams: int, *, counted: bool
-    ) -> None:
-        """`counted` as the server counts, or not at all. Only inside a running loop."""
-        meter = _counting(model) if counted else _not_counting()
-        self._engine, self._model = _engine(repository, model, rows, meter)
+    def turn(self, model: str, ready_s: float | None) -> None:
+        self.ready_s = ready_s
+
+    def take(self) -> Waiting:
+        return self._waiting
+
+
+class TalkingCrowd:
+    """The same, from frames of bytes to frames of bytes, over so many streams; without gRPC.
+
+    Counted as the server counts, or not at all, from one step to the next: two engines would differ
+    by where in memory they lie, and by more than counting costs.
+    """
+
+    def __init__(self, repository: Path, model: str, rows: int, streams: int) -> None:
+        """Only inside a running loop."""
+        self._meters = (_not_counting(), _counting(model))
+        self._engine, self._model = _engine(repository, model, rows, self._meters[False])
         self._operations = Operations(self._engine, 4 << 20)
         ids = [self._engine.open(self._model).session.id for _ in range(rows)]
         self._shares = [ids[stream::streams] for stream in range(streams)]
-        self._answers = [
-            StreamAnswers(1 << 20, 1 << 30, replies=self._operations.replies())
-            for _ in self._shares
-        ]
+        self._answers = tuple(
+            [StreamAnswers(1 << 20, 1 << 30, replies=self._replies(meter)) for _ in self._shares]
+            for meter in self._meters
+        )
         self._index = 0
 
-    async def step(self) -> None:
-        """One step of every session, a frame a stream."""
-        for ids, answers in zip(self._shares, self._answers, strict=True):
-            frame = v1.OperationFrame.FromString(self._frame(ids))
+    def frames(self) -> list[bytes]:
+        """What the clients send next, a frame a stream: one step of each session."""
+        frames = [_frame(ids, self._index) for ids in self._shares]
+        self._index += 1
+        return frames
+
+    async def step(self, frames: list[bytes], *, counted: bool) -> None:
+        """Read, run and answer them."""
+        self._engine.meter = self._model.meter = self._meters[counted]
+        told, everybodys = 0, self._answers[counted]
+        for content, ids, answers in zip(frames, self._shares, everybodys, strict=True):
+            frame = v1.OperationFrame.FromString(content)
             answers.promise(len(ids))
             self._operations.apply_frame(frame, answers)
         while (batch := rounds.take(self._model)) is not None:
             work = rounds.gather(self._model, batch)
             rounds.finish(self._model, work, rounds.compute(self._model, work))
-        told = 0
-        for answers in self._answers:
+        for answers in everybodys:
             for sent in await answers.take():
                 sent.SerializeToString()
                 told += len(sent.events)
         if told != sum(map(len, self._shares)):
             raise BenchProblem(f"{told} answers came")
-        self._index += 1
 
-    def _frame(self, ids: list[str]) -> bytes:
-        steps = (v1.Step(session_id=one, index=self._index, inputs=[TOKEN]) for one in ids)
-        frame = v1.OperationFrame(operations=[v1.Operation(id=1, step=step) for step in steps])
-        return frame.SerializeToString()
+    def _replies(self, meter: Meter) -> Replies:
+        if meter is self._meters[False]:
+            return Unasked()
+        return Replies(meter.replied, self._engine.now_s)
+
+
+def _frame(ids: list[str], index: int) -> bytes:
+    steps = (v1.Step(session_id=one, index=index, inputs=[TOKEN]) for one in ids)
+    frame = v1.OperationFrame(operations=[v1.Operation(id=1, step=step) for step in steps])
+    return frame.SerializeToString()
 
 
 def measure(

@@ -106,6 +106,11 @@ class Model:
         self._wake = wake
 
     @property
+    def is_gone(self) -> bool:
+        """Whether everybody was told that nothing is run any more."""
+        return self._gone is not None
+
+    @property
     def has_work(self) -> bool:
         """Whether a batch can be taken."""
         return bool(self.batcher or self.retries)

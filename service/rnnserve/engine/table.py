@@ -252,10 +252,10 @@ class SessionTable:
         return ended
 
     def end_all(self, cause: Cause) -> None:
-        """End every session in which nothing is under way. The others take no more operations; who
-        calls again ends those that have come to rest."""
+        """End every session in which nothing is under way, or nothing moves any more. The others
+        take no more operations; who calls again ends those that have come to rest."""
         for session_id, entry in list(self._entries.items()):
-            if entry.session.state is State.OPEN:
+            if entry.session.state is State.OPEN or entry.model.is_gone:
                 self.end(session_id, cause)
             elif entry.shut is None:
                 entry.shut = Reason.DRAINING

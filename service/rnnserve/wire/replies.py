@@ -1,7 +1,7 @@
 """How long answers wait in a call, from when they are there until gRPC has taken them.
 
-Steps of one batch are ready at one moment, so what is kept is a count for each batch: a step of 64
-in a frame costs the server 19 us, and looking at the clock for each would be 1 % of that.
+Steps of one batch are ready at one moment, so what is kept is a count for each batch: 0.05 us a
+step of 64 in a frame, 0.6 us where each has a message of its own.
 """
 
 import time
@@ -15,7 +15,7 @@ Waiting = list[tuple[str, float, int]]
 
 class Replies:
     """Of one call. `ready_s` and `answers` are those of the batch that is being answered: who finds
-    another `ready_s` calls `turn`, and then counts."""
+    another `ready_s` calls `turn`, and counts his answer then."""
 
     def __init__(
         self, replied: Replied = lambda *_: None, clock: Callable[[], float] = time.monotonic
@@ -30,14 +30,16 @@ class Replies:
 
     def turn(self, model: str, ready_s: float | None) -> None:
         """What comes next was ready then; None: long ago, and isn't counted."""
-        if self.answers and self.ready_s is not None:
+        if self.ready_s is not None:
             self._waiting.append((self._model, self.ready_s, self.answers))
         self._model, self.ready_s, self.answers = model, ready_s, 0
 
     def take(self) -> Waiting:
         """All that was counted since the last time."""
-        self.turn("", None)
         waiting, self._waiting = self._waiting, []
+        if self.ready_s is not None:
+            waiting.append((self._model, self.ready_s, self.answers))
+            self.ready_s = None
         return waiting
 
     def sent(self, waiting: Waiting) -> None:

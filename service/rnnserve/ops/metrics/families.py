@@ -20,18 +20,16 @@ class Histograms(Collector):
         self._name = name
         self._help = help_text
         self._buckets = buckets
-        self._tallies: dict[str, Tally] = {}
+        self.of: dict[str, Tally] = {}
+        """By model; of those alone that are expected."""
 
     def expect(self, model: str) -> None:
         """Show this model from now on, as zeros at first."""
-        self._tallies.setdefault(model, Tally(self._buckets))
-
-    def __getitem__(self, model: str) -> Tally:
-        return self._tallies[model]
+        self.of.setdefault(model, Tally(self._buckets))
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(self._name, self._help, labels=["model"])
-        for model, tally in tuple(self._tallies.items()):
+        for model, tally in tuple(self.of.items()):
             buckets, total = tally.cumulative()
             family.add_metric([model], buckets, total)
         yield family

@@ -179,25 +179,25 @@ class Metrics:
         self._session_ended(end)
 
     def ran(self, model: str, rows: int, steps: int, run_s: float) -> None:
-        self._run[model].observe(run_s)
-        self._rows[model].observe(rows)
-        self._block[model].observe(steps)
+        self._run.of[model].observe(run_s)
+        self._rows.of[model].observe(rows)
+        self._block.of[model].observe(steps)
 
     def answered(
         self, model: str, steps: int, queue_s: Sequence[float], whole_s: Sequence[float]
     ) -> None:
         self._steps.add(model, steps)
-        self._queue[model].observe_all(queue_s)
-        self._step[model].observe_all(whole_s)
+        self._queue.of[model].observe_all(queue_s)
+        self._step.of[model].observe_all(whole_s)
 
     def replied(self, model: str, answers: int, reply_s: float) -> None:
-        self._reply[model].observe_many(reply_s, answers)
+        self._reply.of[model].observe_many(reply_s, answers)
 
     def first_token(self, model: str, after_s: float) -> None:
-        self._first_token[model].observe(after_s)
+        self._first_token.of[model].observe(after_s)
 
     def more_tokens(self, model: str, tokens: int, interval_s: float) -> None:
-        self._interval[model].observe_many(interval_s, tokens)
+        self._interval.of[model].observe_many(interval_s, tokens)
 
     def resent(self, model: str) -> None:
         self._resent.labels(model).inc()
