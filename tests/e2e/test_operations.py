@@ -193,7 +193,9 @@ def test_what_is_wrong_with_an_operation_is_said_and_nothing_happens(ask, stub, 
     assert stub.Audit(v1.AuditRequest()).sessions == before
 
 
-@pytest.mark.parametrize("make", [lambda s: reset(s, 0), fork, export], ids=str)
+@pytest.mark.parametrize(
+    "make", [lambda s: reset(s, 0), fork, export], ids=["reset", "fork", "export"]
+)
 def test_operations_on_sessions_that_are_not_there_are_told_apart(ask, stub, make):
     closed = open_session(stub)
     exchange(stub, close(closed))
