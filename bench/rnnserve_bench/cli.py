@@ -46,7 +46,7 @@ COMMANDS = (
         "observing",
         "rnnserve_bench.observing:observing",
         "What counting costs a step, beside not counting.",
-        ("python -m rnnserve_bench observing", "python -m rnnserve_bench observing --rounds 20"),
+        ("python -m rnnserve_bench observing", "python -m rnnserve_bench observing --turns 2"),
     ),
     (
         "report",
