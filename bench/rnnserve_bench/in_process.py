@@ -79,14 +79,15 @@ class TalkingCrowd:
 
     def __init__(self, repository: Path, model: str, rows: int, streams: int) -> None:
         """Only inside a running loop."""
-        self._meters = (_not_counting(), _counting(model))
-        self._engine, self._model = _engine(repository, model, rows, self._meters[False])
+        self.meters = (_not_counting(), _counting(model))
+        """The one that looks away, and the server's."""
+        self._engine, self._model = _engine(repository, model, rows, self.meters[False])
         self._operations = Operations(self._engine, 4 << 20)
         ids = [self._engine.open(self._model).session.id for _ in range(rows)]
         self._shares = [ids[stream::streams] for stream in range(streams)]
         self._answers = tuple(
             [StreamAnswers(1 << 20, 1 << 30, replies=self._replies(meter)) for _ in self._shares]
-            for meter in self._meters
+            for meter in self.meters
         )
         self._index = 0
 
@@ -98,7 +99,7 @@ class TalkingCrowd:
 
     async def step(self, frames: list[bytes], *, counted: bool) -> None:
         """Read, run and answer them."""
-        self._engine.meter = self._model.meter = self._meters[counted]
+        self._engine.meter = self._model.meter = self.meters[counted]
         told, everybodys = 0, self._answers[counted]
         for content, ids, answers in zip(frames, self._shares, everybodys, strict=True):
             frame = v1.OperationFrame.FromString(content)
@@ -115,7 +116,7 @@ class TalkingCrowd:
             raise BenchProblem(f"{told} answers came")
 
     def _replies(self, meter: Meter) -> Replies:
-        if meter is self._meters[False]:
+        if meter is self.meters[False]:
             return Unasked()
         return Replies(meter.replied, self._engine.now_s)
 

@@ -10,7 +10,7 @@ from plain_models import memory_model
 from rnnserve.engine.meter import Cause
 from rnnserve.engine.occupancy import occupancy
 from rnnserve.engine.table import TableLimits
-from rnnserve.errors import Reason
+from rnnserve.errors import Reason, Refusal
 from rnnserve.ops.metrics import Metrics
 from rnnserve.ops.register import UNLOADED
 from rnnserve.v1 import rnnserve_pb2 as v1
@@ -251,3 +251,17 @@ async def test_a_generations_own_session_has_failed_where_its_model_did():
     with pytest.raises(Exception, match="model failed"):
         await generating
     assert [end.cause for end in ends] == [Cause.FAILED]
+
+
+def test_a_session_under_way_has_failed_where_its_model_is_gone():
+    ends = []
+    outside = metered(Metrics(ends.append))
+    idle, busy = outside.open(), outside.open()
+    outcomes = outside.submit(busy, 0, [1])
+    outside.engine.table.end_all(Cause.FAILED)
+    assert [end.session for end in ends] == [idle[:6]]
+    outside.model.abandon(Refusal(Reason.INTERNAL, "the ticker is gone"))
+    outside.engine.table.end_all(Cause.FAILED)
+    assert [(end.session, end.cause) for end in ends[1:]] == [(busy[:6], Cause.FAILED)]
+    assert len(outcomes) == 1
+    assert len(outside.engine.table) == 0
