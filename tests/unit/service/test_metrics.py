@@ -146,6 +146,23 @@ def test_each_answered_chunk_is_one_reply_and_one_sent_again_is_none(frames):
     assert replies == steps
 
 
+async def test_answers_of_the_unary_twin_are_replies_too():
+    wire, metrics = Wire(small_model("gru", 1)), Metrics()
+    metrics.expect(MODEL, generates=True)
+    wire.outside.engine.meter = metrics
+    steps = [
+        v1.Operation(step=v1.Step(session_id=wire.outside.open(), inputs=[bytes(8)]))
+        for _ in range(3)
+    ]
+    unknown = v1.Operation(step=v1.Step(session_id="nobody's", inputs=[bytes(8)]))
+    frame = v1.OperationFrame(operations=[*steps, unknown])
+    exchanging = asyncio.create_task(wire.streams.exchange(frame, Client()))
+    await turn()
+    wire.outside.run_all()
+    assert len((await exchanging).events) == 4
+    assert series(metrics)["rnnserve_reply_seconds_count", MODEL] == 3
+
+
 # Tokens.
 
 
