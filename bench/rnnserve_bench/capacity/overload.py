@@ -6,6 +6,7 @@ import numpy as np
 
 from rnnserve_bench.capacity.finding import Check, Finding
 from rnnserve_bench.capacity.health import HealthProber
+from rnnserve_bench.errors import BenchProblem
 from rnnserve_bench.models import MAIN
 from rnnserve_bench.rig import Rig
 from rnnserve_bench.traffic.book import ANSWERED, Rows
@@ -38,11 +39,11 @@ class Traffic:
     sessions: int
     """Enough that an arrival finds one free, with all that waits at the server."""
     saturating: int
-    """Sessions of the closed loop that finds the peak."""
+    """Sessions of the closed loop that finds the peak: fewer than the server lets wait."""
 
 
 KINDS = (
-    Traffic("frames", "frames of 64 sessions, chunks of 16 steps", 64, 16, 2048, 512),
+    Traffic("frames", "frames of 64 sessions, chunks of 16 steps", 64, 16, 2048, 256),
     Traffic("chunks", "a message for each chunk of 64 steps", 1, 64, 512, 128),
 )
 
@@ -64,7 +65,7 @@ def overload(rig: Rig, kind: Traffic, wave_s: float) -> Finding:
             duration_s=1.0 + wave_s,
             warm_s=1.0,
         )
-        peak = _done_a_second(run_load(plan, core=core).rows, 1.0, 1.0 + wave_s)
+        peak = _peak(run_load(plan, core=core).rows, 1.0, 1.0 + wave_s)
         rate = _waves(peak, wave_s)
         more = replace(
             plan,
@@ -79,6 +80,13 @@ def overload(rig: Rig, kind: Traffic, wave_s: float) -> Finding:
     finally:
         server.stop_politely()
     return _finding(kind, peak, wave_s, outcome, health.latencies_s)
+
+
+def _peak(rows: Rows, begin_s: float, end_s: float) -> float:
+    """Chunks a second of a load that was never refused. Raises BenchProblem where it was."""
+    if len(rows.of(ANSWERED)) < len(rows):
+        raise BenchProblem(f"the peak's load was not all answered: {', '.join(rows.outcomes)}")
+    return _done_a_second(rows, begin_s, end_s)
 
 
 def _waves(peak: float, wave_s: float) -> Rate:
