@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plain_models import memory_model
@@ -87,6 +87,7 @@ def test_a_version_that_was_unloaded_as_was_wished_is_not_unavailable():
 # Replies.
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.data())
 def test_every_answer_is_replied_to_once_with_its_own_wait(batches, data):
     told: list[tuple[str, int, float]] = []
@@ -109,6 +110,7 @@ def test_every_answer_is_replied_to_once_with_its_own_wait(batches, data):
     assert told == expected
 
 
+@settings(deadline=None)
 @given(frames=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), max_size=6))
 def test_each_answered_chunk_is_one_reply_and_one_sent_again_is_none(frames):
     """Each frame steps some sessions, one of them perhaps for a second time."""
@@ -166,6 +168,7 @@ async def test_answers_of_the_unary_twin_are_replies_too():
 # Tokens.
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=12), st.data())
 def test_of_n_tokens_there_are_one_first_and_n_minus_1_intervals_that_fill_the_time(sizes, data):
     async def scenario() -> None:
@@ -194,6 +197,7 @@ def test_of_n_tokens_there_are_one_first_and_n_minus_1_intervals_that_fill_the_t
 # What is carried.
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["open", "close", "fork", "step"]), max_size=30), st.booleans())
 def test_what_is_carried_is_the_sum_of_what_each_session_carries(acts, grows):
     model = memory_model() if grows else small_model("gru", 1)
