@@ -13,8 +13,8 @@ from rnnserve_bench.traffic.rate import Rate, Stretch, arrivals
 STRETCHES = st.builds(
     Stretch,
     length_s=st.floats(0.1, 20),
-    begin=st.floats(0, 300),
-    end=st.floats(0, 300),
+    begin=st.floats(0, 300, allow_subnormal=False),
+    end=st.floats(0, 300, allow_subnormal=False),
 )
 RATES = st.lists(STRETCHES, min_size=1, max_size=4).map(lambda parts: Rate(tuple(parts)))
 
