@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check peers bench soak lock clean
+.PHONY: help demo test check peers bench soak capacity lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "            does it too"
 	@echo "make bench  measure everything side by side: about 25 minutes, and nothing else meanwhile"
 	@echo "make soak   mixed traffic for an hour; fails when anything of the server grows"
+	@echo "make capacity  2,000 sessions, overload, cancelled streams: about 7 minutes"
 	@echo "make lock   write constraints.txt anew from what .venv holds"
 	@echo "make clean  remove what the other targets made"
 
@@ -31,7 +32,7 @@ demo: $(READY)
 	$(BIN)/rnnserve demo demo --repository repository
 
 test: check peers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -52,6 +53,10 @@ bench: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m rnnserve_bench soak --minutes 60
+
+capacity: $(READY)
+	$(BIN)/python -m rnnserve_bench capacity
+	$(BIN)/python -m rnnserve_bench report --output bench
 
 lock: $(READY)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

@@ -52,6 +52,12 @@ class Name:
         self.servers[host] = self._stack.enter_context(server)
         self.addresses.add(host)
 
+    def drain(self, host: str) -> None:
+        """Tell a server to stop; returns when it has heard."""
+        self.servers[host].signal(signal.SIGTERM)
+        while not self.servers[host].metrics()["rnnserve_draining"]:
+            pass
+
     def resolve(self, name: str, port: int) -> set[str]:
         assert (name, port) == (NAME, self.port)
         return set(self.addresses)
@@ -116,7 +122,7 @@ async def test_servers_share_the_sessions_of_a_client_and_a_fourth_joins(three):
             answers = await asyncio.gather(*(session.step(ONE) for session in first + second))
         assert [answer.item() for answer in answers] == [2.0] * 16
         # One that drains keeps what it has, and gets no more.
-        three.servers["127.0.0.2"].signal(signal.SIGTERM)
+        three.drain("127.0.0.2")
         await opened(6)
         held = three.sessions()
         assert held.pop("127.0.0.2") == 4

@@ -19,7 +19,7 @@ from server_process import ServerProcess
 from small_models import V, publish, small_model
 
 ROOT = Path(__file__).parents[2]
-OURS = {"rnnserve", "rnnserve_models", "rnnserve_export"}
+OURS = {"rnnserve", "rnnserve_models", "rnnserve_export", "rnnserve_bench"}
 HEAVY = ("torch", "onnx", "matplotlib")
 
 

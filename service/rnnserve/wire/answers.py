@@ -77,6 +77,8 @@ class StreamAnswers:
         self._loop = asyncio.get_running_loop()
         self._over = False
         self._failure: Exception | None = None
+        self.is_abandoned = False
+        """Whether nobody reads any more: nothing is to be written."""
         self._writer: asyncio.Future[None] | None = None
         self._reader: asyncio.Future[None] | None = None
 
@@ -95,8 +97,8 @@ class StreamAnswers:
         return self._unread_bytes + self._frame_bytes >= self._max_unread_bytes
 
     async def room(self) -> None:
-        """Wait until there is room for more operations."""
-        while not self.has_room:
+        """Wait until there is room for more operations, or nobody wants their answers."""
+        while not self.has_room and not self.is_abandoned:
             self._reader = self._loop.create_future()
             await self._reader
 
@@ -153,6 +155,14 @@ class StreamAnswers:
             self._failure = failure
             self._wake()
 
+    def abandon(self) -> None:
+        """Nobody reads any more: reader and writer stop, whatever is ready."""
+        self.is_abandoned = True
+        self._wake()
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+
     async def take(self) -> list[v1.EventFrame]:
         """All answers that are ready, at least one; what was taken before counts as written.
 
@@ -160,6 +170,8 @@ class StreamAnswers:
         """
         self._count_written()
         while not self._full and not self._frame_bytes:
+            if self.is_abandoned:
+                return []
             if self._failure is not None:
                 raise self._failure
             if self._over and not self._promised:

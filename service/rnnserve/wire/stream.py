@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from rnnserve.errors import Reason, Refusal
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.answers import Answers, ExchangeAnswers, StreamAnswers
+from rnnserve.wire.ends import both_ends
 from rnnserve.wire.guard import Context
 from rnnserve.wire.methods import Oversized, well_formed
 from rnnserve.wire.operations import MAX_FRAME_OPERATIONS, Operations
@@ -50,14 +51,11 @@ class Streams:
         if self._drained_at_s is not None:
             answers.tell(self._draining(self._drained_at_s))
         reader = asyncio.create_task(self._read(frames, answers))
+        writer = asyncio.create_task(_write(answers, context))
         try:
-            while ready := await answers.take():
-                for frame in ready:
-                    await context.write(frame)
+            await both_ends(reader, writer, answers)
         finally:
             self._open.discard(answers)
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
 
     async def exchange(
         self, frame: Frame, context: Context, span: CallSpan | None = None
@@ -95,6 +93,8 @@ class Streams:
                     return
                 if not answers.has_room:
                     await answers.room()
+                if answers.is_abandoned:
+                    return
                 answers.promise(_count(frame))
                 self._apply(frame, answers, math.inf)
         except Exception as error:
@@ -106,6 +106,15 @@ class Streams:
             self._operations.refuse_frame(frame.message, answers, frame.refusal())
             return
         self._operations.apply_frame(frame, answers, timeout_s)
+
+
+async def _write(answers: StreamAnswers, context: Context) -> None:
+    """All answers, until the last or until nobody is there any more."""
+    while ready := await answers.take():
+        for frame in ready:
+            if answers.is_abandoned:
+                return
+            await context.write(frame)
 
 
 def _count(frame: Frame) -> int:

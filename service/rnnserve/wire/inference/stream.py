@@ -14,6 +14,7 @@ from functools import partial
 from rnnserve.engine.meter import Meter
 from rnnserve.errors import Refusal
 from rnnserve.triton import grpc_service_pb2 as wire
+from rnnserve.wire.ends import both_ends
 from rnnserve.wire.guard import Context
 from rnnserve.wire.inference.requests import Requests
 from rnnserve.wire.inference.texts import code_of
@@ -58,6 +59,8 @@ class Line:
         self._held_bytes = 0
         self._over = False
         self._failure: Exception | None = None
+        self.is_abandoned = False
+        """Whether nobody reads any more: nothing is to be written."""
         self._moved = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -67,8 +70,10 @@ class Line:
         return self._failure is not None
 
     async def room(self) -> None:
-        """Wait until there is room for one more."""
+        """Wait until there is room for one more, or nobody wants their answers."""
         while len(self._places) >= MAX_UNDER_WAY or self._held_bytes >= MAX_UNREAD_BYTES:
+            if self.is_abandoned:
+                return
             self._room.clear()
             await self._room.wait()
 
@@ -104,10 +109,18 @@ class Line:
             self._failure = failure
             self._moved.set()
 
+    def abandon(self) -> None:
+        """Nobody reads any more: reader and writer stop, whatever is ready."""
+        self.is_abandoned = True
+        self._moved.set()
+        self._room.set()
+
     async def take(self) -> Place | None:
         """The next place that is filled; what was taken before counts as written. None when all is
         over. Raises what `fail` was given."""
         while not self._places or self._places[0].outcome is None:
+            if self.is_abandoned:
+                return None
             if self._failure is not None:
                 raise self._failure
             if self._over and not self._places:
@@ -147,28 +160,31 @@ class InferenceStreams:
         line = Line(span)
         self._open.add(line)
         reader = asyncio.create_task(self._read(requests, line))
-        wants_status = _wants_status(context)
+        writer = asyncio.create_task(self._write(line, context))
         try:
-            while (place := await line.take()) is not None:
-                outcome = place.outcome
-                assert outcome is not None
-                if isinstance(outcome, Refusal):
-                    if wants_status:
-                        raise outcome
-                    await context.write(self._error(outcome, place.request_id))
-                else:
-                    outcome.parameters["triton_final_response"].bool_param = True
-                    await context.write(wire.ModelStreamInferResponse(infer_response=outcome))
+            await both_ends(reader, writer, line)
         finally:
             self._open.discard(line)
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
 
     def cut(self, refusal: Refusal) -> None:
         """End every stream, now and from now on: what is ready is still written."""
         self._cut = refusal
         for line in self._open:
             line.fail(refusal.again())
+
+    async def _write(self, line: Line, context: Context) -> None:
+        """All replies, until the last or until nobody is there any more."""
+        wants_status = _wants_status(context)
+        while (place := await line.take()) is not None and not line.is_abandoned:
+            outcome = place.outcome
+            assert outcome is not None
+            if isinstance(outcome, Refusal):
+                if wants_status:
+                    raise outcome
+                await context.write(self._error(outcome, place.request_id))
+            else:
+                outcome.parameters["triton_final_response"].bool_param = True
+                await context.write(wire.ModelStreamInferResponse(infer_response=outcome))
 
     async def _read(self, requests: AsyncIterator[Received], line: Line) -> None:
         try:
@@ -178,6 +194,8 @@ class InferenceStreams:
                     # Refusing what still comes would keep the stream for as long as it comes.
                     return
                 await line.room()
+                if line.is_abandoned:
+                    return
                 self._take(request, line)
         except Exception as error:
             line.fail(error)
