@@ -108,8 +108,10 @@ def is_cancelled(stub: rnnserve_pb2_grpc.RnnServeStub) -> None:
 def is_too_late(stub: rnnserve_pb2_grpc.RnnServeStub) -> None:
     session = open_session(stub, "slow")
     long = v1.OperationFrame(operations=[step(session, 0, turns(50 * MS))])
-    with pytest.raises(grpc.RpcError):
-        stub.Exchange(long, timeout=0.001)
+    # Who is quicker: the server, which refuses it, or the client, which gives up.
+    with suppress(grpc.RpcError):
+        (refused,) = stub.Exchange(long, timeout=0.001).events
+        assert refused.HasField("error")
     # A client that is kept waiting may have the end before it sees that it is late.
     with suppress(grpc.RpcError):
         list(stub.Generate(v1.GenerateRequest(model="gru1", text="a"), timeout=0.01))

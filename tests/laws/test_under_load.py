@@ -156,6 +156,7 @@ async def test_streams_that_come_and_go_leave_nothing_behind(tmp_path):
             await nothing_is_left(client)
         assert server.stop() == 0
     assert after.files <= before.files
-    assert after.threads <= before.threads
+    # gRPC's own come and go by ones; a thread kept for each stream would be thousands.
+    assert after.threads <= before.threads + 3
     assert after.resident_bytes - before.resident_bytes < 6 << 20
     assert "Traceback" not in "".join(server.log)
