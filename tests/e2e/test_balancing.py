@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import grpc
 import numpy as np
@@ -16,7 +16,7 @@ import pytest
 
 import tiny_models as tiny
 from raw_session import RawStream, open_session
-from rnnserve.client import AsyncFleet, Fleet, ServerError, Session
+from rnnserve.client import AsyncFleet, Fleet, ServerError, Session, async_fleet
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.v1 import rnnserve_pb2_grpc
 from server_process import ServerProcess
@@ -130,6 +130,47 @@ async def test_servers_share_the_sessions_of_a_client_and_a_fourth_joins(three):
         answers = await asyncio.gather(*(session.step(ONE) for session in first))
         assert [answer.item() for answer in answers] == [3.0] * 12
     assert three.servers["127.0.0.2"].process.wait(20) == 0
+
+
+async def test_a_server_that_was_started_again_at_its_address_gets_sessions_again(
+    repository, monkeypatch
+):
+    monkeypatch.setattr(async_fleet, "REST_S", 0.1)
+    with Name(repository) as name:
+        for host in ("127.0.0.1", "127.0.0.2"):
+            name.start(host)
+        async with AsyncFleet(name.target, resolve=name.resolve_later) as fleet:
+            async with fleet.open(MODEL), fleet.open(MODEL):
+                name.drain("127.0.0.2")
+                async with fleet.open(MODEL):
+                    assert fleet.sessions == {"127.0.0.1": 2, "127.0.0.2": 1}
+            assert name.servers["127.0.0.2"].process.wait(20) == 0
+            name.start("127.0.0.2")
+            while True:
+                async with fleet.open(MODEL), fleet.open(MODEL):
+                    if fleet.sessions == {"127.0.0.1": 1, "127.0.0.2": 1}:
+                        break
+
+
+def test_closing_waits_for_no_name_that_is_being_asked(three):
+    asked, answer = Event(), Event()
+
+    def slowly(name: str, port: int) -> set[str]:
+        if fleet.sessions:
+            asked.set()
+            answer.wait(20)
+        return three.resolve(name, port)
+
+    with Fleet(three.target, resolve=slowly, look_every_s=0.0) as fleet, ExitStack() as stack:
+        session = stack.enter_context(fleet.open(MODEL))
+        opening = Thread(target=lambda: stack.enter_context(fleet.open(MODEL)))
+        opening.start()
+        assert asked.wait(20)
+        assert session.step(ONE) == 1
+        with fleet.open(MODEL) as another:
+            assert another.step(ONE) == 1
+        answer.set()
+        opening.join()
 
 
 def test_the_client_without_asyncio_shares_alike_and_passes_over_the_dead(three):

@@ -50,7 +50,8 @@ class AsyncFleet:
         open_within_s: float = 5.0,
         resolve: Resolve | None = None,
     ) -> None:
-        """`open_within_s`: a server that takes longer to open a session is passed over.
+        """`open_within_s`: a server that takes longer to open a session is passed over, and a name
+        that takes longer to be resolved leaves what is known.
 
         Raises ValueError where the target isn't NAME:PORT.
         """
@@ -188,13 +189,17 @@ class AsyncFleet:
 
     async def _look(self) -> None:
         """Ask the name, where that was long ago. One that can't be asked leaves what is known."""
+        if self._members.addresses and self._looking.locked():
+            # Somebody else waits for it.
+            return
         async with self._looking:
             known = self._members.addresses
             if known and _now_s() - self._looked_s < self._look_every_s:
                 return
             try:
-                addresses = await self._resolve(self._name, self._port)
-            except OSError:
+                async with asyncio.timeout(self._open_within_s):
+                    addresses = await self._resolve(self._name, self._port)
+            except (OSError, TimeoutError):
                 addresses = set(known)
             self._looked_s = _now_s()
             for client in self._members.update(addresses):

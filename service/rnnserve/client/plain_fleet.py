@@ -50,13 +50,16 @@ class Fleet:
         resolve: Resolve | None = None,
     ) -> None:
         """`timeout_s` bounds every operation of a session, opening too: a server that takes longer
-        for that is passed over. Raises ValueError where the target isn't NAME:PORT."""
+        for that is passed over. Whoever opens when the name is to be asked waits for its answer;
+        others don't. Raises ValueError where the target isn't NAME:PORT."""
         self.target = target
         self._name, self._port = divided(target)
         self._look_every_s = look_every_s
         self._resolve = resolve or addresses_of
         self._looked_s = -float("inf")
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        """Held by who asks the name; nobody who knows some servers waits for that."""
         self._members: Members[Client] = Members(
             lambda address: Client(
                 joined(address, self._port),
@@ -148,8 +151,8 @@ class Fleet:
         raise refused
 
     def _next(self, asked: Collection[Member[Client]]) -> Member[Client] | None:
+        self._look()
         with self._lock:
-            self._look()
             return self._members.choose(time.monotonic(), asked)
 
     def _close(self, member: Member[Client]) -> None:
@@ -160,15 +163,27 @@ class Fleet:
 
     def _look(self) -> None:
         """Ask the name, where that was long ago. One that can't be asked leaves what is known."""
-        known = self._members.addresses
-        if known and time.monotonic() - self._looked_s < self._look_every_s:
+        if not self._is_due() or not self._looking.acquire(blocking=not self._members.addresses):
             return
+        try:
+            if self._is_due():
+                self._ask()
+        finally:
+            self._looking.release()
+
+    def _is_due(self) -> bool:
+        is_long_ago = time.monotonic() - self._looked_s >= self._look_every_s
+        return is_long_ago or not self._members.addresses
+
+    def _ask(self) -> None:
         try:
             addresses = self._resolve(self._name, self._port)
         except OSError:
-            addresses = set(known)
+            addresses = set(self._members.addresses)
         self._looked_s = time.monotonic()
-        for client in self._members.update(addresses):
+        with self._lock:
+            unneeded = self._members.update(addresses)
+        for client in unneeded:
             client.close()
 
 

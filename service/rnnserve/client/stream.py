@@ -105,7 +105,6 @@ class OperationStream:
 
     async def _one_stream(self) -> ServerError:
         """Carries until the stream ends, and says why it did."""
-        self.drain.forget()
         call: Call = self._stub.Stream()
         tasks = {asyncio.create_task(self._read(call)), asyncio.create_task(self._write(call))}
         try:
@@ -115,6 +114,8 @@ class OperationStream:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
             call.cancel()
+            # The next one may lead to another server, or to one that was started again.
+            self.drain.forget()
         errors = [end for end in ends if isinstance(end, Exception)]
         known = [_told(error) for error in errors if isinstance(error, ServerError)]
         return (known or [ServerError(TRANSPORT, f"the stream failed: {errors!r}")])[0]

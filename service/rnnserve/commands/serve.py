@@ -24,6 +24,7 @@ def serve(*, settings: ServeSettings = DEFAULTS) -> None:
     while models load. A second one cuts all that is open: status 143, or 130 by Ctrl-C. SIGHUP
     takes up models that came, changed or went; --poll-s does it by itself.
     """
+    logs.hold_standard_streams()
     signals = StopSignals()
     signals.listen()
     logs.set_up(settings.log_level, settings.log_format)
@@ -44,7 +45,7 @@ async def _run(settings: ServeSettings, signals: StopSignals) -> None:
     loop.add_signal_handler(signal.SIGHUP, server.look_again)
     await server.serve(stop)
     if busy := still_at_work():
-        # They would hold up the end of the process for as long as they like.
         logger.warning("left at work: %s", ", ".join(busy))
-        logging.shutdown()
+    if not logs.wait_written() or busy:
+        # They would hold up the end of the process for as long as they like.
         os._exit(0)

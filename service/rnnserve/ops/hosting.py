@@ -103,6 +103,7 @@ class Hosting:
             if task is not None:
                 task.cancel()
             logger.info("model %s/%d is gone", model.spec.name, model.spec.version)
+            self._forget_series(model.spec.name)
 
     # What clients are told, and may ask for.
 
@@ -142,12 +143,17 @@ class Hosting:
             self._withdraw(name)
             self._register.note_unloaded(name)
 
+    def ailing(self) -> set[str]:
+        """Models of which something could not be loaded."""
+        return {name for name in self._register.names() if self._register.ailing(name)}
+
     async def follow(self, name: str, now: Footprint) -> None:
         """Serve a model as its folder stands: load what has changed, let go what has gone.
 
         What can't be loaded is told, and leaves what is served.
         """
-        kept = set(now.versions) - now.changed_versions(self.footprints.get(name, NOTHING))
+        changed = now.changed_versions(self.footprints.get(name, NOTHING))
+        kept = set(now.versions) - changed - self._register.ailing(name)
         with contextlib.suppress(Refusal):
             await self._to_its_end(self._load(name, frozenset(kept)))
 
@@ -157,6 +163,7 @@ class Hosting:
             self._withdraw(name)
             self._register.forget(name)
             self.footprints.pop(name, None)
+            self._forget_series(name)
         logger.info("model %s has left the repository", printable(name))
 
     async def _to_its_end(self, load: Coroutine[None, None, None]) -> None:
@@ -231,6 +238,11 @@ class Hosting:
             return
         for version in set(served.versions(name)) - {entry.version for entry in told}:
             served.withdraw(name, version)
+
+    def _forget_series(self, name: str) -> None:
+        """A model that is gone from the disk and has no sessions any more is counted no longer."""
+        if name not in self._register and all(model.spec.name != name for model in self._hosted):
+            self._metrics.forget(name)
 
     def _withdraw(self, name: str) -> None:
         served = self._running().served

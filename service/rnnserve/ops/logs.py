@@ -5,10 +5,12 @@ written by a thread of their own: whoever reads them may be slow, and the event 
 """
 
 import logging
+import os
 import queue
 import sys
+import threading
 import time
-from logging.handlers import QueueHandler, QueueListener
+from logging.handlers import QueueHandler
 from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
@@ -18,6 +20,9 @@ from rnnserve.engine.meter import SessionEnd
 HUMAN = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MAX_UNWRITTEN = 10_000
 """Lines that wait for a slow reader; what comes beyond is counted, and told later."""
+
+LAST_WORDS_S = 1.0
+"""What is unwritten at the end has so long."""
 
 Format = Literal["human", "json"]
 
@@ -30,17 +35,19 @@ class Unwritten(QueueHandler):
     def __init__(self, out: logging.Handler) -> None:
         """`out` writes them."""
         # A signal's handler may log while this thread does: of all queues, this one stands it.
-        lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-        super().__init__(lines)
-        self._lines = lines
+        self._lines: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
+        super().__init__(self._lines)
+        self._out = out
+        self._taken = self._written = 0
         self._lost = 0
-        self._writing: QueueListener | None = QueueListener(lines, out)
+        self._writing = threading.Thread(target=self._write, name="log", daemon=True)
         self._writing.start()
 
     def enqueue(self, record: logging.LogRecord) -> None:
         if self._lines.qsize() >= MAX_UNWRITTEN:
             self._lost += 1
             return
+        self._taken += 1
         self._lines.put(record)
         if self._lost:
             lost, self._lost = self._lost, 0
@@ -51,18 +58,26 @@ class Unwritten(QueueHandler):
         # might change until they are written.
         return record
 
-    def wait_written(self, within_s: float) -> None:
-        """Returns when nothing is left, or it is that late."""
+    def wait_written(self, within_s: float) -> bool:
+        """Whether nothing is left, now or within that time."""
         until_s = time.monotonic() + within_s
-        while not self._lines.empty() and time.monotonic() < until_s:
+        while self._written < self._taken:
+            if time.monotonic() >= until_s:
+                return False
             time.sleep(0.001)
+        return True
 
     def close(self) -> None:
-        """Write what is left; `logging.shutdown` comes here, at the exit at the latest."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.stop()
+        """Write what is left, as far as there is a reader; `logging.shutdown` comes here, at the
+        exit at the latest."""
+        self._lines.put(None)
+        self._writing.join(LAST_WORDS_S)
         super().close()
+
+    def _write(self) -> None:
+        while (record := self._lines.get()) is not None:
+            self._out.handle(record)
+            self._written += 1
 
 
 def set_up(level: str, form: Format = "human") -> None:
@@ -73,11 +88,21 @@ def set_up(level: str, form: Format = "human") -> None:
     logging.basicConfig(handlers=[Unwritten(out)], level=level.upper(), format="%(message)s")
 
 
-def wait_written(within_s: float) -> None:
-    """For who ends the process at once: give what was logged so long to be written."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, Unwritten):
-            handler.wait_written(within_s)
+def wait_written(within_s: float = LAST_WORDS_S) -> bool:
+    """For who ends the process: whether all that was logged is written, now or within that time.
+    Where it isn't, nobody reads it, and an orderly exit would wait for ever."""
+    ours = [one for one in logging.getLogger().handlers if isinstance(one, Unwritten)]
+    return all(handler.wait_written(within_s) for handler in ours)
+
+
+def hold_standard_streams() -> None:
+    """Open what of the first three files is closed, on nothing: otherwise the next file that
+    anybody opens would be taken for standard error."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def formatter(form: Format) -> logging.Formatter:

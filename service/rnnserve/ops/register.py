@@ -41,6 +41,10 @@ class Register:
             if entry.state is State.UNAVAILABLE and entry.reason != UNLOADED
         ]
 
+    def ailing(self, name: str) -> set[int]:
+        """The versions of a model that could not be loaded, or not again."""
+        return {one.version for one in self.of(name) if one.reason and one.reason != UNLOADED}
+
     def note(self, name: str, told: Iterable[Indexed]) -> None:
         """From now on this is told of the model."""
         self._told[name] = {entry.version: entry for entry in told}

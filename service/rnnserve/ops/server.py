@@ -115,9 +115,10 @@ class Server:
         asyncio.get_running_loop().set_default_executor(self._workers.aside)
         async with Life() as life:
             self._open_health_port(life)
+            metrics_port = self._open_metrics_port(life)
             life.accompany(self._turn())
             if await self._load(stop):
-                await self._serve(life, stop)
+                await self._serve(life, stop, metrics_port)
         self._workers.dismiss()
         logger.info("stopped")
 
@@ -133,8 +134,7 @@ class Server:
         calm_collector()
         return True
 
-    async def _serve(self, life: Life, stop: asyncio.Event) -> None:
-        metrics_port = self._open_metrics_port(life)
+    async def _serve(self, life: Life, stop: asyncio.Event, metrics_port: MetricsPort) -> None:
         life.callback(self._workers.dismiss)
         if self._tracing is not None:
             life.push_async_callback(asyncio.to_thread, self._tracing.close)

@@ -34,6 +34,8 @@ class StopSignals:
         """Only from the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._heard)
+        # Until there is a repository to look at again: by default it would end the process.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
     def tell(self, on_asked: Callable[[], object]) -> None:
         """Call this when the first one comes. Until somebody is to be told, it ends the process:

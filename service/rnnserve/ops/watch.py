@@ -1,8 +1,9 @@
 """Looks at the repository, and lets what is served follow it.
 
 A change is taken up once it has stood still from one look to the next, so that a folder that is
-just being copied isn't loaded; at once where somebody asks for it. A repository that is not there,
-or in which every model is gone, is a disk that is away: what is served stays.
+just being copied isn't loaded; at once where somebody asks for it, and then what could not be
+loaded is tried again too. A repository that is not there, or in which every model is gone, is a
+disk that is away: what is served stays.
 """
 
 import asyncio
@@ -22,6 +23,9 @@ class Follower(Protocol):
 
     footprints: dict[str, Footprint]
     """What each model's folder looked like when it was last read."""
+
+    def ailing(self) -> set[str]:
+        """Models of which something could not be loaded."""
 
     async def follow(self, name: str, now: Footprint) -> None:
         """Serve a model as its folder stands."""
@@ -66,15 +70,18 @@ class Watch:
         if now is None:
             return
         read = self._follower.footprints
+        # What went wrong for reasons outside the folder shows in no footprint.
+        ailing = self._follower.ailing()
         last = dict(read) if self._last is None else self._last
         for name in sorted(now.keys() | read.keys()):
             there, before = now.get(name, NOTHING), read.get(name, NOTHING)
-            if there == before and (name in now) == (name in read):
+            changed = there != before or (name in now) != (name in read)
+            if not changed and not (at_once and name in ailing):
                 continue
             if not at_once and there != last.get(name, NOTHING):
                 continue
             if name in now:
-                logger.info("model %s has changed on disk", name)
+                logger.info("model %s %s", name, "has changed on disk" if changed else "again")
                 await self._follower.follow(name, there)
             else:
                 await self._follower.forget(name)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from rnnserve.engine.backlog import Backlog, BacklogLimits
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.session import SessionLimits
 from rnnserve.engine.table import Entry, TableLimits
-from rnnserve.errors import OperatorError, Reason, Refusal
+from rnnserve.errors import ModelProblem, OperatorError, Reason, Refusal
 from rnnserve.ops.hosting import Hosting
 from rnnserve.ops.loading import Loader
 from rnnserve.ops.metrics import Metrics
@@ -310,6 +311,51 @@ async def test_following_a_broken_version_tells_it_and_keeps_the_good_one(reposi
         await follow(here)
         assert here.engine.model("sum").spec.version == 2
         assert here.hosting.broken() == []
+
+
+async def test_what_failed_for_reasons_outside_the_folder_is_tried_again(repository, monkeypatch):
+    async with house(repository) as here:
+        good = here.engine.model("sum")
+        add_version(repository, 2)
+        with monkeypatch.context() as away:
+            away.setattr(here.hosting._loader, "load", _unreadable)
+            await follow(here)
+        assert here.hosting.ailing() == {"sum"}
+        await follow(here)
+        assert here.hosting.ailing() == set()
+        assert here.engine.model("sum").spec.version == 2
+        assert here.engine.served.retiring == (good,)
+
+
+async def test_a_model_that_is_gone_leaves_no_series_and_what_is_told_late_harms_nobody(repository):
+    async with house(repository) as here:
+        metrics = here.hosting._metrics
+        before = series(metrics)
+        for name in ("first", "second"):
+            publish(repository, [accumulator("FP32", name=name)])
+            await here.hosting.follow(name, footprint(repository / name))
+            session = here.engine.open(here.engine.model(name))
+            await here.step(session, 1.0)
+            assert len(series(metrics)) > len(before)
+            await here.hosting.forget(name)
+            here.engine.close(session, lambda _: None)
+            here.hosting.retire()
+            metrics.replied(name, 1, 0.1)
+            metrics.first_token(name, 0.1)
+            metrics.more_tokens(name, 1, 0.1)
+            assert series(metrics) == before
+
+
+def _unreadable(name: str, version: int) -> NoReturn:
+    raise ModelProblem("the disk is away")
+
+
+def series(metrics: Metrics) -> set[tuple[str, ...]]:
+    return {
+        (sample.name, *sample.labels.values())
+        for family in metrics.registry.collect()
+        for sample in family.samples
+    }
 
 
 async def test_an_older_version_comes_back_where_the_newest_is_taken_away(repository):

@@ -17,6 +17,10 @@ class Follower:
     def __init__(self, repository: Path) -> None:
         self.footprints = footprints(repository)
         self.diary: list[tuple[str, str]] = []
+        self.ails: set[str] = set()
+
+    def ailing(self) -> set[str]:
+        return self.ails
 
     async def follow(self, name: str, now: Footprint) -> None:
         self.diary.append(("follow", name))
@@ -159,3 +163,14 @@ def test_all_versions_have_changed_where_their_configuration_has(repository):
     before = footprint(repository / "a")
     (repository / "a" / "config.pbtxt").write_text("max_batch_size: 4")
     assert footprint(repository / "a").changed_versions(before) == {1, 2}
+
+
+async def test_what_could_not_be_loaded_is_tried_again_by_who_asks_and_by_nobody_else(
+    watch, follower
+):
+    follower.ails.add("a")
+    for _ in range(3):
+        await watch.look(at_once=False)
+    assert follower.diary == []
+    await watch.look(at_once=True)
+    assert follower.diary == [("follow", "a")]

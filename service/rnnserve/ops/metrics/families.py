@@ -27,6 +27,10 @@ class Histograms(Collector):
         """Show this model from now on, as zeros at first."""
         self.of.setdefault(model, Tally(self._buckets))
 
+    def forget(self, model: str) -> None:
+        """Show this model no more."""
+        self.of.pop(model, None)
+
     def collect(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(self._name, self._help, labels=["model"])
         for model, tally in tuple(self.of.items()):
@@ -46,6 +50,10 @@ class Counts(Collector):
     def expect(self, model: str) -> None:
         """Show this model from now on, as zero at first."""
         self._counts.setdefault(model, 0)
+
+    def forget(self, model: str) -> None:
+        """Show this model no more."""
+        self._counts.pop(model, None)
 
     def add(self, model: str, count: int) -> None:
         """So many more."""

@@ -103,6 +103,9 @@ class Metrics:
         self._block = histogram(
             "rnnserve_block_steps", "Steps that a batch ran of each row.", ROWS_BUCKETS
         )
+        step = (self._queue, self._run, self._reply, self._step, self._rows, self._block)
+        self._histograms = (*step, self._first_token, self._interval)
+        """The last two of models that generate alone."""
 
     def _counts(self) -> None:
         def counter(name: str, help_text: str, *labels: str) -> Counter:
@@ -139,9 +142,8 @@ class Metrics:
 
     def expect(self, model: str, *, generates: bool) -> None:
         """Show this model's series from the beginning, as zeros: a rate has to have a start."""
-        step = (self._queue, self._run, self._reply, self._step, self._rows, self._block)
-        for metric in (*step, self._first_token, self._interval) if generates else step:
-            metric.expect(model)
+        for histograms in self._histograms[: None if generates else -2]:
+            histograms.expect(model)
         for counts in (self._steps, self._tokens) if generates else (self._steps,):
             counts.expect(model)
         for count in (self._opened, self._resent):
@@ -149,6 +151,15 @@ class Metrics:
         for cause in Cause:
             self._ended.labels(model, cause)
         self._sessions.labels(model)
+
+    def forget(self, model: str) -> None:
+        """The model is gone, and so are its series: there would be more and more of them."""
+        for ours in (*self._histograms, self._steps, self._tokens):
+            ours.forget(model)
+        for count in (self._opened, self._resent, self._sessions):
+            count.remove(model)
+        for cause in Cause:
+            self._ended.remove(model, cause)
 
     def look(self, now: Occupancy, streams: int, versions: Iterable[Indexed]) -> None:
         """How full the server is, and what became of the models that were found."""
@@ -191,13 +202,17 @@ class Metrics:
         self._step.of[model].observe_all(whole_s)
 
     def replied(self, model: str, answers: int, reply_s: float) -> None:
-        self._reply.of[model].observe_many(reply_s, answers)
+        # What is sent last may be sent when its model is gone already.
+        if (tally := self._reply.of.get(model)) is not None:
+            tally.observe_many(reply_s, answers)
 
     def first_token(self, model: str, after_s: float) -> None:
-        self._first_token.of[model].observe(after_s)
+        if (tally := self._first_token.of.get(model)) is not None:
+            tally.observe(after_s)
 
     def more_tokens(self, model: str, tokens: int, interval_s: float) -> None:
-        self._interval.of[model].observe_many(interval_s, tokens)
+        if (tally := self._interval.of.get(model)) is not None:
+            tally.observe_many(interval_s, tokens)
 
     def resent(self, model: str) -> None:
         self._resent.labels(model).inc()
