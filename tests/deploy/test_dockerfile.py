@@ -18,7 +18,8 @@ from rnnserve import cli
 
 TEXT = (ROOT / "deploy" / "Dockerfile").read_text()
 COMMANDS = {command.name for command in cli.COMMANDS}
-NEEDED = ("service", "models", "export", "pyproject.toml", "README.md", "constraints.txt")
+OURS = ("service", "models", "export", "bench/rnnserve_bench")
+NEEDED = (*OURS, "pyproject.toml", "README.md", "constraints.txt")
 
 
 def hadolint(text: str) -> subprocess.CompletedProcess[str]:
