@@ -39,6 +39,11 @@ def endpoint(objects: list[Object]) -> Object:
     return the(objects, "ServiceMonitor")["spec"]["endpoints"][0]
 
 
+def rule(objects: list[Object]) -> Object:
+    """The last alert."""
+    return the(objects, "PrometheusRule")["spec"]["groups"][-1]["rules"][-1]
+
+
 @pytest.mark.parametrize(
     ("part", "damage", "word"),
     [
@@ -49,6 +54,10 @@ def endpoint(objects: list[Object]) -> Object:
         (autoscaler, {"minReplicas": "two"}, "integer"),
         (endpoint, {"interval": "soon"}, "interval"),
         (endpoint, {"prot": "metrics"}, "prot"),
+        (rule, {"for": "an hour"}, "an hour"),
+        (rule, {"annotation": {}}, "annotation"),
+        (rule, {"labels": {"severity": 1}}, "severity"),
+        (rule, {"record": "also:this"}, "valid under"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

@@ -10,6 +10,8 @@ from deploy import dockerfile
 from deploy.cluster import options, scaling, timeline, wiring
 from deploy.cluster.manifests import K8S, ROOT, SERVING, Object, build, of_kind, server, the
 from deploy.cluster.quantities import quantity
+from deploy.cluster.schemas import MONITORING
+from deploy.observing import PROMETHEUS
 from peers.prometheus import promtool
 
 pytestmark = pytest.mark.optional
@@ -234,6 +236,18 @@ def test_the_readme_names_every_file_of_the_base():
     named = set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", text, re.MULTILINE))
     files = {file.name for file in (K8S / "base").iterdir()}
     assert named == files - {"kustomization.yaml"}
+
+
+@pytest.mark.parametrize("folder", ["base", "overlays/production"])
+def test_the_operator_gets_every_rule_and_alert_as_it_stands_in_the_files(folder):
+    (given_rules,) = of_kind(build(folder), "PrometheusRule")
+    files = [PROMETHEUS / "rules.yml", PROMETHEUS / "alerts.yml"]
+    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    assert given_rules["spec"]["groups"] == groups
+
+
+def test_where_there_is_no_operator_nothing_asks_for_one():
+    assert not [one for one in build("overlays/laptop") if one["apiVersion"] == MONITORING]
 
 
 def test_the_adapters_rules_ask_for_series_that_a_server_has():

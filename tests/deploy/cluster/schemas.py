@@ -20,7 +20,7 @@ MONITORING = "monitoring.coreos.com/v1"
 _NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
 _LABELS = {"type": "object", "additionalProperties": {"type": "string"}}
 _DURATION = {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"}
-SERVICE_MONITOR = {
+SERVICE_MONITOR: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "required": ["apiVersion", "kind", "metadata", "spec"],
@@ -64,6 +64,60 @@ SERVICE_MONITOR = {
 }
 """The Prometheus operator's resource, as far as it is used here."""
 
+_RULE = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["expr"],
+    "properties": {
+        "record": {"type": "string", "pattern": "^[a-zA-Z_:][a-zA-Z0-9_:]*$"},
+        "alert": {"type": "string", "minLength": 1},
+        "expr": {"type": "string", "minLength": 1},
+        "for": _DURATION,
+        "labels": _LABELS,
+        "annotations": _LABELS,
+    },
+    "oneOf": [
+        {
+            "required": ["record"],
+            "not": {"anyOf": [{"required": [name]} for name in ("for", "annotations")]},
+        },
+        {"required": ["alert"], "not": {"required": ["record"]}},
+    ],
+}
+PROMETHEUS_RULE = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "properties": {
+        "apiVersion": {"const": MONITORING},
+        "kind": {"const": "PrometheusRule"},
+        "metadata": SERVICE_MONITOR["properties"]["metadata"],
+        "spec": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["groups"],
+            "properties": {
+                "groups": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["name", "rules"],
+                        "properties": {
+                            "name": {"type": "string", "minLength": 1},
+                            "interval": _DURATION,
+                            "rules": {"type": "array", "minItems": 1, "items": _RULE},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+"""The one for rules, likewise."""
+OF_THE_OPERATOR = {"ServiceMonitor": SERVICE_MONITOR, "PrometheusRule": PROMETHEUS_RULE}
+
 
 def problems(one: Object, minor: str) -> list[str]:
     """What the API of that minor would not take."""
@@ -74,8 +128,8 @@ def problems(one: Object, minor: str) -> list[str]:
 
 @functools.cache
 def _validator(api: str, kind: str, minor: str) -> Draft202012Validator:
-    if (api, kind) == (MONITORING, "ServiceMonitor"):
-        return Draft202012Validator(SERVICE_MONITOR)
+    if api == MONITORING:
+        return Draft202012Validator(OF_THE_OPERATOR[kind])
     # rbac.authorization.k8s.io/v1 is called rbac-v1 here.
     short = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", api)
     schema = _read(f"{kind.lower()}-{short}.json", minor)
