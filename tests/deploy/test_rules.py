@@ -8,12 +8,13 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from deploy.observing import CASES, PROMETHEUS, RUNBOOKS, Rule, page_queries, rules
+from deploy.observing import CASES, DEPLOY, PROMETHEUS, RUNBOOKS, Rule, page_queries, rules
 from peers.prometheus import promtool
 from rnnserve.cli import COMMANDS
 from rnnserve.commands.models import ModelsOptions
 from rnnserve.commands.target import Target
 from rnnserve.errors import Fault, Reason
+from rnnserve.ops.metrics import Metrics
 from rnnserve.settings import ServeSettings
 
 Key = tuple[str, ...]
@@ -139,6 +140,25 @@ def test_pages_advise_commands_options_and_reasons_that_there_are():
         rows = re.findall(r"^\| (`[^|]+) \|", page.read_text(), re.MULTILINE)
         for reason in re.findall(r"`(\w+)`", " ".join(rows)):
             assert Reason(reason).fault is not Fault.CALLER, (page.name, reason)
+
+
+def test_a_server_that_still_loads_says_that_it_is_there_and_not_how_full_it_is():
+    """What RnnserveDown and RnnserveNoneLoaded tell servers that load apart by."""
+    families = Metrics().registry.collect()
+    said = {sample.name for family in families for sample in family.samples}
+    assert "rnnserve_build_info" in said
+    assert "rnnserve_sessions_limit" not in said
+
+
+@pytest.mark.parametrize("name", ["RnnserveNoneLoaded", "RnnserveTargetDown"])
+def test_alerts_wait_longer_than_a_start_may_take(name):
+    """The startup probe's patience; whoever changes it changes these."""
+    deployment = yaml.safe_load((DEPLOY / "k8s" / "base" / "deployment.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    probe = container["startupProbe"]
+    (waits,) = [rule["for"] for rule in rules("alert") if rule["alert"] == name]
+    assert waits.endswith("m")
+    assert 60 * int(waits[:-1]) > probe["periodSeconds"] * probe["failureThreshold"]
 
 
 def test_late_means_one_time_everywhere():
