@@ -41,6 +41,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python deploy/grafana/dashboard.py --check
+	$(BIN)/python deploy/prometheus/prometheus_rule.py --check
 	cd deploy/grafana && ../../$(BIN)/mypy --strict --config-file= dashboard.py queries.py
 
 peers: $(READY)
