@@ -6,12 +6,14 @@ checks nothing of what a peer might do wrong but what would make a measurement w
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from rnnserve_bench import light_frames as h2
 from rnnserve_bench.errors import BenchProblem
+from rnnserve_bench.tls import HTTP2
 
 RECEIVE_WINDOW_BYTES = 1 << 30
 Metadata = Sequence[tuple[str, str]]
@@ -130,7 +132,8 @@ class LightConnection(asyncio.Protocol):
         if self.is_closed:
             call.end()
             return call
-        self.send(h2.request_headers(stream, path, authority, metadata))
+        scheme = "https" if self.is_secure else "http"
+        self.send(h2.request_headers(stream, path, authority, metadata, scheme))
         return call
 
     def forget(self, stream: int) -> None:
@@ -170,6 +173,17 @@ class LightConnection(asyncio.Protocol):
     @property
     def is_closed(self) -> bool:
         return bool(self._transport.is_closing())
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it is TLS."""
+        return self._transport.get_extra_info("sslcontext") is not None
+
+    @property
+    def protocol(self) -> str | None:
+        """What TLS has agreed on to speak; None without TLS, or without an agreement."""
+        session: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        return None if session is None else session.selected_alpn_protocol()
 
     def data_received(self, data: bytes) -> None:
         if self._rest:
@@ -227,16 +241,24 @@ class LightConnection(asyncio.Protocol):
 class LightChannel:
     """The part of `grpc.aio.Channel` that the load uses; without serializers."""
 
-    def __init__(self, target: str) -> None:
-        self._target = target
+    def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` as `Tls.context` makes it; None: plaintext."""
+        self._target, self._tls = target, tls
         self._connection: LightConnection | None = None
 
     async def channel_ready(self) -> None:
         """Connect. Raises OSError or BenchProblem."""
         host, _, port = self._target.rpartition(":")
         loop = asyncio.get_running_loop()
-        _, self._connection = await loop.create_connection(LightConnection, host, int(port))
+        _, self._connection = await loop.create_connection(
+            LightConnection, host, int(port), ssl=self._tls
+        )
+        if self._tls is not None and self._connection.protocol != HTTP2:
+            self._connection.abort()
+            raise BenchProblem(f"{self._target} speaks TLS and not HTTP/2")
         await self._connection.ready.wait()
+        if self._connection.is_closed:  # with TLS 1.3, also when it refuses our certificate
+            raise ConnectionError("the server ended the connection as soon as it was there")
 
     async def close(self) -> None:
         """End the connection with whatever is under way."""

@@ -58,12 +58,16 @@ def data_frames(stream: int, message: bytes) -> Iterator[bytes]:
 
 
 def request_headers(
-    stream: int, path: str, authority: str, metadata: Sequence[tuple[str, str]]
+    stream: int,
+    path: str,
+    authority: str,
+    metadata: Sequence[tuple[str, str]],
+    scheme: str = "http",
 ) -> bytes:
     """A HEADERS frame that begins a gRPC call."""
     fields = (
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", scheme),
         (":path", path),
         (":authority", authority),
         ("te", "trailers"),

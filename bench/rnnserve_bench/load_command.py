@@ -13,8 +13,10 @@ from rich.console import Console
 from rnnserve.commands.target import LOCAL, Target
 from rnnserve_bench import machine
 from rnnserve_bench.errors import BenchProblem
+from rnnserve_bench.tls import Tls
 from rnnserve_bench.traffic.crew import Outcome, run_load
 from rnnserve_bench.traffic.draws import Lengths, Think, ThinkLaw
+from rnnserve_bench.traffic.needs import check_connections, check_file, check_picture, writing
 from rnnserve_bench.traffic.plan import Plan
 from rnnserve_bench.traffic.rate import Rate
 from rnnserve_bench.traffic.screen import progress, show
@@ -84,6 +86,11 @@ class Verdicts:
     max_error_share: Limit = None
     """Exit status 1 where a larger share of the chunks wasn't answered; 0.001 is one of 1,000."""
 
+    @property
+    def asked(self) -> bool:
+        """Whether anything was."""
+        return self.max_p99_ms is not None or self.max_error_share is not None
+
 
 LOAD, VERDICTS = LoadOptions(), Verdicts()
 MOST_STREAMS = 256
@@ -111,17 +118,28 @@ def bench(
     The load runs in processes of its own, and the table says how late they were themselves. Ctrl-C
     ends it early, with all figures until then.
 
+    Exit status 1 where a limit was missed, and where streams had ended for good before the time was
+    over, with a limit or without. A load in which nothing was due, or nothing was answered, is
+    within no limit.
+
     Parameters
     ----------
     model: str
         Name of a model that the server has.
     """
-    plan = plan_of(load, model, server.target)
+    check_file("--json", verdicts.json)
+    check_picture("--png", verdicts.png)
+    plan = plan_of(load, model, server)
+    check_connections(-(-plan.connections // load.workers))
     console = Console(stderr=True, highlight=False)
     with progress(console, plan) as listen:
         outcome = run_load(plan, workers=load.workers, listen=listen)
     summary = summarise(
-        outcome.rows, min(plan.warm_s, outcome.span_s), outcome.span_s, outcome.busy
+        outcome.rows,
+        min(plan.warm_s, outcome.span_s),
+        outcome.span_s,
+        outcome.busy,
+        outcome.lost_streams,
     )
     show(Console(highlight=False), summary)
     keep(plan, load, outcome, summary, verdicts)
@@ -131,8 +149,8 @@ def bench(
         raise KeyboardInterrupt
 
 
-def plan_of(load: LoadOptions, model: str, target: str) -> Plan:
-    """Raises BenchProblem for options that don't fit together."""
+def plan_of(load: LoadOptions, model: str, server: Target) -> Plan:
+    """Raises BenchProblem or OperatorError for options that don't fit together."""
     groups = load.sessions // load.frame
     if load.workers > groups:
         raise BenchProblem(
@@ -144,8 +162,9 @@ def plan_of(load: LoadOptions, model: str, target: str) -> Plan:
     if load.rate is not None:
         rate = Rate.parse(load.rate, load.duration_s, load.ramp_s)
     return Plan(
-        target=target,
+        target=server.target,
         model=model,
+        tls=tls_of(server),
         sessions=load.sessions,
         streams=min(load.streams or MOST_STREAMS, groups),
         connections=load.connections,
@@ -164,6 +183,16 @@ def plan_of(load: LoadOptions, model: str, target: str) -> Plan:
     )
 
 
+def tls_of(server: Target) -> Tls | None:
+    """None: plaintext. Raises BenchProblem or OperatorError where the files don't do."""
+    if server.credentials is None:
+        return None
+    assert server.tls_ca is not None
+    tls = Tls(server.tls_ca, server.tls_client_certificate, server.tls_client_key)
+    tls.context()
+    return tls
+
+
 def keep(
     plan: Plan, load: LoadOptions, outcome: Outcome, summary: Summary, verdicts: Verdicts
 ) -> None:
@@ -180,12 +209,14 @@ def keep(
             "summary": summary.as_dict(),
             "series": by_time.as_dict(),
         }
-        verdicts.json.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+        with writing("--json", verdicts.json):
+            verdicts.json.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
     if verdicts.png is not None:
         # matplotlib takes a second to load, and isn't everywhere.
         from rnnserve_bench.traffic.figure import draw
 
-        draw(title_of(plan), outcome.rows, summary, by_time, plan.warm_s, verdicts.png)
+        with writing("--png", verdicts.png):
+            draw(title_of(plan), outcome.rows, summary, by_time, plan.warm_s, verdicts.png)
 
 
 def title_of(plan: Plan) -> str:
@@ -197,10 +228,16 @@ def title_of(plan: Plan) -> str:
 
 
 def judge(summary: Summary, verdicts: Verdicts) -> None:
-    """Raises BenchProblem where the result isn't as good as was asked."""
+    """Raises BenchProblem where the result isn't as good as was asked, or the server was gone."""
     missed = []
+    if summary.lost_streams:
+        missed.append(
+            f"{summary.lost_streams:,} streams ended before the time was over and weren't got back"
+        )
+    if verdicts.asked and not summary.answered:
+        missed.append("nothing was answered" if summary.due else "nothing was due")
     p99_ms = summary.latency_ms.p99 if summary.latency_ms else float("inf")
-    if verdicts.max_p99_ms is not None and not p99_ms <= verdicts.max_p99_ms:
+    if verdicts.max_p99_ms is not None and summary.answered and not p99_ms <= verdicts.max_p99_ms:
         missed.append(f"p99 is {p99_ms:.1f} ms, at most {verdicts.max_p99_ms:g} were asked for")
     share = summary.error_share
     if verdicts.max_error_share is not None and share > verdicts.max_error_share:

@@ -113,20 +113,75 @@ def test_ctrl_c_ends_early_and_reports(server):
     assert "Traceback" not in err
 
 
-def test_a_server_that_dies_ends_nothing_but_its_answers(tmp_path):
-    """The load goes on to its end, and says what became of the rest."""
+def test_a_load_whose_server_died_goes_on_to_its_end_and_is_not_passed(tmp_path):
+    """Without a limit too: what became of the rest is said."""
     publish(small_model("lstm", 1), tmp_path / "repository")
     more = ["--rate", "100", "--duration-s", "1.5", "--warm-s", "0", "--sessions", "8"]
     more += ["--settle-s", "0.5", "--json", str(tmp_path / "load.json")]
     with ServerProcess(tmp_path / "repository") as mortal:
-        running = subprocess.Popen(command(mortal.target, *more), stdout=subprocess.DEVNULL)
+        running = subprocess.Popen(
+            command(mortal.target, *more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         opened(mortal, MODEL, 8)
         time.sleep(0.8)
         mortal.process.kill()
-        assert running.wait(60) == 0
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "8 streams ended before the time was over" in err
+    assert "got back" in out
     summary = figures(tmp_path / "load.json")["summary"]
     assert 0 < summary["answered"] < summary["due"]
     assert set(summary["reasons"]) <= {"stream_ended", "not_sent", "no_answer"}
+
+
+def test_a_closed_loop_does_not_pass_as_its_few_lost_chunks_are_a_small_share(tmp_path):
+    publish(small_model("lstm", 1), tmp_path / "repository")
+    more = ["--duration-s", "4", "--warm-s", "0", "--sessions", "4"]
+    more += ["--max-error-share", "0.1", "--json", str(tmp_path / "load.json")]
+    with ServerProcess(tmp_path / "repository") as mortal:
+        running = subprocess.Popen(
+            command(mortal.target, *more),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        opened(mortal, MODEL, 4)
+        time.sleep(1.0)
+        mortal.process.kill()
+        _, err = running.communicate(timeout=60)
+    summary = figures(tmp_path / "load.json")["summary"]
+    assert summary["error_share"] < 0.1
+    assert running.returncode == 1
+    assert "4 streams ended before the time was over" in err
+    assert 1 < summary["silent_s"] < 4
+
+
+def test_a_rate_beyond_the_generator_is_within_no_limit(server, stub):
+    more = ["--rate", "1e9", "--sessions", "4", "--duration-s", "1.2", "--settle-s", "0"]
+    done = bench(server.target, *more, "--max-error-share", "0")
+    assert done.returncode == 1
+    assert "nothing was due" in done.stderr
+    assert "Nothing was due after the warm-up" in done.stdout
+
+
+def test_sessions_that_send_more_rarely_than_the_server_waits_are_explained(tmp_path):
+    publish(small_model("lstm", 1), tmp_path / "repository")
+    more = ["--rate", "4", "--sessions", "8", "--arrivals", "regular", "--duration-s", "4"]
+    with ServerProcess(tmp_path / "repository", "--idle-timeout-s", "0.5") as hasty:
+        done = bench(hasty.target, *more, "--warm-s", "0")
+    assert "session_expired" in done.stdout
+    assert "--idle-timeout-s" in done.stdout
+
+
+def test_files_that_cannot_be_written_are_found_out_before_the_load(tmp_path):
+    for option in ("--json", "--png"):
+        done = bench("127.0.0.1:1", option, str(tmp_path / "nosuch" / "file"))
+        assert done.returncode == 1
+        assert f"{option} {tmp_path / 'nosuch' / 'file'}: there is no folder" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_server_that_is_not_there_is_a_sentence():

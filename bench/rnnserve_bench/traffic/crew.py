@@ -4,7 +4,6 @@ import asyncio
 import gc
 import multiprocessing
 import os
-import selectors
 import signal
 import time
 import traceback
@@ -21,6 +20,7 @@ from rnnserve_bench.errors import BenchProblem
 from rnnserve_bench.traffic.book import ANSWERED, Book, Rows
 from rnnserve_bench.traffic.generator import Generator
 from rnnserve_bench.traffic.plan import Plan
+from rnnserve_bench.traffic.precise import PreciseSelector
 
 OPEN_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 60.0
@@ -51,9 +51,13 @@ class Outcome:
     """From the first moment until nothing more was due."""
     busy: tuple[float, ...]
     """Each worker's share of a core."""
+    lost_streams: int = 0
+    """That had ended, and weren't back, when the time was over."""
 
 
 Listener = Callable[[list[News], float], None]
+Told = tuple[Rows, float, float, int]
+"""Of a worker at its end: rows, seconds, share of a core, streams that were lost."""
 
 
 def run_load(
@@ -93,7 +97,7 @@ def _direct(pipes: list[Connection], plan: Plan, listen: Listener | None) -> Out
     start_s = time.monotonic() + HEAD_START_S
     for pipe in pipes:
         pipe.send((GO, start_s))
-    outcomes: dict[Connection, tuple[Rows, float, float]] = {}
+    outcomes: dict[Connection, Told] = {}
     until_s = start_s + plan.duration_s + plan.settle_s + END_TIMEOUT_S
     while len(outcomes) < len(pipes):
         try:
@@ -104,13 +108,13 @@ def _direct(pipes: list[Connection], plan: Plan, listen: Listener | None) -> Out
             for pipe in pipes:
                 pipe.send((STOP, 0.0))
             until_s = min(until_s, time.monotonic() + END_TIMEOUT_S)
-    rows, spans_s, busy = zip(*outcomes.values(), strict=True)
-    return Outcome(Rows.joined(rows), min(spans_s), busy)
+    rows, spans_s, busy, lost = zip(*outcomes.values(), strict=True)
+    return Outcome(Rows.joined(rows), min(spans_s), busy, sum(lost))
 
 
 def _hear(
     pipes: list[Connection],
-    outcomes: dict[Connection, tuple[Rows, float, float]],
+    outcomes: dict[Connection, Told],
     start_s: float,
     listen: Listener | None,
 ) -> None:
@@ -150,8 +154,7 @@ def _work(pipe: Connection, plan: Plan) -> None:
     # The parent hears Ctrl-C and says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["GRPC_VERBOSITY"] = "ERROR"
-    # select waits to the microsecond; epoll to the millisecond, by which all would be late.
-    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    loop = asyncio.SelectorEventLoop(PreciseSelector())
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(_generate(pipe, plan))
@@ -181,7 +184,7 @@ async def _generate(pipe: Connection, plan: Plan) -> None:
     telling.cancel()
     asyncio.get_running_loop().remove_reader(pipe.fileno())
     await generator.close()
-    pipe.send((DONE, (book.rows(), span_s, busy)))
+    pipe.send((DONE, (book.rows(), span_s, busy, generator.lost_streams)))
 
 
 async def _word_to_go(pipe: Connection) -> float:

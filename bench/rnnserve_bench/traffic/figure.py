@@ -39,7 +39,7 @@ def draw(
     _rates(middle, by_time, warm_s)
     counted = rows.between(warm_s, np.inf).of(ANSWERED)
     _distribution(bottom, counted, summary)
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, format="png")
     plt.close(figure)
 
 

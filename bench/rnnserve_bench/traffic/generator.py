@@ -31,7 +31,8 @@ class Generator:
         self._plan, self._book = plan, book
         self._rng = np.random.default_rng(plan.seed)
         self._groups = [Group(plan.frame) for _ in range(plan.groups)]
-        self._connections = Connections(plan.target, plan.connections)
+        tls = None if plan.tls is None else plan.tls.context()
+        self._connections = Connections(plan.target, plan.connections, tls)
         freed = self._serve_next if plan.is_open else self._think
         self._lanes = [
             Lane(place, plan, self._connections, book, freed) for place in range(plan.streams)
@@ -42,6 +43,8 @@ class Generator:
         """Of an open loop: when it was due, and when it was taken up."""
         self._end_s = 0.0
         self._over = False
+        self.lost_streams = 0
+        """That had ended, and weren't back, when the time was over."""
 
     async def open(self) -> None:
         """Open every session. Raises BenchProblem."""
@@ -65,6 +68,7 @@ class Generator:
         await asyncio.wait({stopping}, timeout=left_s)
         self._end_s = min(self._end_s, time.monotonic())
         self._over = True
+        self.lost_streams = sum(lane.is_lost for lane in self._lanes)
         pacing.cancel()
         await asyncio.gather(pacing, return_exceptions=True)
         await self._settle(stopping)

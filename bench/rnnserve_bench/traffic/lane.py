@@ -74,6 +74,11 @@ class Lane:
         self._call = await self._begin()
         self._start(self._read())
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its stream has ended and there is no other one yet."""
+        return self._call is None
+
     def send(self, group: Group) -> None:
         """One step of each of its sessions, in one message; `group` knows since when it is due."""
         assert self._inputs is not None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from rnnserve_bench.errors import BenchProblem
+from rnnserve_bench.tls import Tls
 from rnnserve_bench.traffic.draws import Lengths, Think
 from rnnserve_bench.traffic.rate import Rate
 
@@ -15,6 +16,8 @@ class Plan:
 
     target: str
     model: str
+    tls: Tls | None = None
+    """None: plaintext."""
     version: int = 0
     """0: the newest."""
     sessions: int = 64

@@ -74,6 +74,7 @@ def _counts(summary: Summary) -> Table:
     for name, count in sorted(summary.reasons.items()):
         table.add_row(f"  {name}", f"{count:,}", f"{count / summary.due:.2%}", style="red")
     table.add_row("found no session free", "", f"{summary.waited_share:.2%}")
+    table.add_row("seconds without an answer", "", f"{summary.silent_s:.1f}")
     table.add_row("generator's core", "", f"{summary.busiest:.0%}")
     return table
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnserve.errors import Reason
 from rnnserve_bench.traffic.book import ANSWERED, NOT_SENT, Floats, Rows
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
@@ -13,6 +14,8 @@ LATE_P99_MS = 5.0
 """Beyond this the generator's own lateness shows in the figures."""
 SATURATED = 0.9
 """A worker busy for more than this share of a core makes no more load."""
+SILENCE_S = 1.0
+"""From here on, a time in which something waited and nothing was answered is a silence."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ class Summary:
     """Chunks that found no session free."""
     busiest: float
     """The share of a core that the busiest worker took."""
+    silent_s: float = 0.0
+    """Seconds in which something waited and nothing was answered, of silences of a second or more.
+    """
+    lost_streams: int = 0
+    """That had ended, and weren't back, when the time was over."""
 
     @property
     def failed(self) -> int:
@@ -95,6 +103,36 @@ class Summary:
     @property
     def warnings(self) -> list[str]:
         """What makes the figures doubtful."""
+        return [*self._of_the_server, *self._of_the_generator]
+
+    @property
+    def _of_the_server(self) -> list[str]:
+        found = []
+        if not self.due:
+            found.append(
+                "Nothing was due after the warm-up: the generator got no further, as the rate is "
+                "beyond it, or the rate is too low for the time."
+            )
+        if self.lost_streams:
+            found.append(
+                f"{self.lost_streams:,} streams had ended and weren't got back when the time was "
+                "over: the rates are of the whole time, and the server wasn't there for all of it."
+            )
+        if self.silent_s:
+            found.append(
+                f"For {self.silent_s:.1f} of {self.seconds:.1f} s, nothing was answered while "
+                "chunks waited."
+            )
+        if expired := self.reasons.get(Reason.SESSION_EXPIRED):
+            found.append(
+                f"{expired:,} chunks came too late for their session: it had been still for longer "
+                "than the server's --idle-timeout-s. A session sends every sessions / rate "
+                "seconds: raise --rate, or take fewer --sessions."
+            )
+        return found
+
+    @property
+    def _of_the_generator(self) -> list[str]:
         found = []
         if self.late_ms is not None and self.late_ms.p99 > LATE_P99_MS:
             found.append(
@@ -118,7 +156,13 @@ class Summary:
         return {**asdict(self), "error_share": self.error_share, "warnings": self.warnings}
 
 
-def summarise(rows: Rows, begin_s: float, end_s: float, busy: tuple[float, ...]) -> Summary:
+def summarise(
+    rows: Rows,
+    begin_s: float,
+    end_s: float,
+    busy: tuple[float, ...],
+    lost_streams: int = 0,
+) -> Summary:
     """Of what was due from `begin_s` to `end_s`."""
     seconds = max(end_s - begin_s, 1e-9)
     due = rows.between(begin_s, end_s)
@@ -145,7 +189,23 @@ def summarise(rows: Rows, begin_s: float, end_s: float, busy: tuple[float, ...])
         refused_ms=Spread.of(refused_s),
         waited_share=float((waited | np.isnan(due.sent_s)).mean()) if len(due) else 0.0,
         busiest=max(busy, default=0.0),
+        silent_s=_silent_s(rows, begin_s, end_s),
+        lost_streams=lost_streams,
     )
+
+
+def _silent_s(rows: Rows, begin_s: float, end_s: float) -> float:
+    """Silences between answers, each from when something waited."""
+    came_s = np.sort(rows.done_s[(rows.done_s > begin_s) & (rows.done_s < end_s)])
+    edges_s = np.concatenate([[begin_s], came_s, [end_s]])
+    total_s = 0.0
+    for place in np.flatnonzero(np.diff(edges_s) >= SILENCE_S):
+        last_s, next_s = edges_s[place], edges_s[place + 1]
+        waiting = (rows.due_s < next_s) & ~(rows.done_s <= last_s)
+        since_s = max(last_s, rows.due_s[waiting].min(initial=next_s))
+        if next_s - since_s >= SILENCE_S:
+            total_s += float(next_s - since_s)
+    return total_s
 
 
 def series(rows: Rows, span_s: float) -> Series:
