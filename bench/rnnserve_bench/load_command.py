@@ -45,7 +45,8 @@ class LoadOptions:
     frame: Count = 1
     """Sessions whose chunks travel in one message, as a gateway sends them."""
     streams: Count | None = None
-    """Streams that carry the sessions; one for each session, 256 at most, unless given."""
+    """Streams that carry the sessions; unless given, one for each session, at most 256 or as many
+    as connections."""
     connections: Count = 1
     """Connections that carry the streams, of each worker at least one."""
     think_ms: Seconds = 0.0
@@ -166,7 +167,7 @@ def plan_of(load: LoadOptions, model: str, server: Target) -> Plan:
         model=model,
         tls=tls_of(server),
         sessions=load.sessions,
-        streams=min(load.streams or MOST_STREAMS, groups),
+        streams=min(load.streams or max(MOST_STREAMS, load.connections), groups),
         connections=load.connections,
         frame=load.frame,
         lengths=Lengths.parse(load.chunk),

@@ -10,7 +10,7 @@ import pytest
 from rnnserve.commands.target import Target
 from rnnserve.errors import OperatorError
 from rnnserve_bench.errors import BenchProblem
-from rnnserve_bench.load_command import Verdicts, judge, tls_of
+from rnnserve_bench.load_command import LoadOptions, Verdicts, judge, plan_of, tls_of
 from rnnserve_bench.tls import Tls
 from rnnserve_bench.traffic import needs
 from rnnserve_bench.traffic.book import NEVER, STREAM_ENDED, Book
@@ -101,6 +101,17 @@ def test_more_connections_than_a_process_may_have_are_a_sentence(monkeypatch):
     needs.check_connections(192)
     with pytest.raises(BenchProblem, match="ulimit -n"):
         needs.check_connections(193)
+
+
+def test_every_connection_has_a_stream_unless_streams_are_given():
+    def streams(**more: int) -> int:
+        return plan_of(LoadOptions(sessions=1100, **more), "m", Target()).streams
+
+    assert (streams(), streams(connections=1050), streams(connections=9, streams=3)) == (
+        256,
+        1050,
+        3,
+    )
 
 
 def test_unfit_certificates_are_a_sentence(tmp_path):
