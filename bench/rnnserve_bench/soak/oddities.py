@@ -90,7 +90,9 @@ async def talks_nonsense(stage: Stage) -> None:
     """Operations that are wrong in every way, beside a session that they don't touch."""
     talk = Talk(stage.channel, stage.model)
     session = await talk.open()
-    await talk.step(session, 0, stage.ids(2))
+    first = stage.ids(2)
+    await talk.step(session, 0, first)
+    others = [(token + 1) % VOCABULARY for token in first]
 
     def step(**fields: object) -> v1.Operation:
         whole = {"session_id": session, "index": 2, "inputs": [tokens(1)], **fields}
@@ -102,7 +104,7 @@ async def talks_nonsense(stage: Stage) -> None:
         "wrong_size": step(inputs=[b"123"]),
         "wrong_input_count": step(inputs=[]),
         "value_out_of_range": step(inputs=[(VOCABULARY + 5).to_bytes(8, "little")]),
-        "other_input": step(index=0, inputs=[tokens(*range(3, 5))]),
+        "other_input": step(index=0, inputs=[tokens(*others)]),
         "unknown_model": v1.Operation(open=v1.Open(model="nobody")),
         "missing_field": v1.Operation(),
     }
