@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,13 @@ from pathlib import Path
 
 READY = re.compile(r"rnnserve is ready: grpc (\S+), metrics (\S+), models")
 START = (sys.executable, "-m", "rnnserve")
+
+
+def free_port() -> int:
+    """For a server whose port has to be known before it starts."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
 
 
 class ServerProcess:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -19,7 +18,7 @@ from raw_session import RawStream, open_session
 from rnnserve.client import AsyncFleet, Fleet, ServerError, Session, async_fleet
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.v1 import rnnserve_pb2_grpc
-from server_process import ServerProcess
+from server_process import ServerProcess, free_port
 
 MODEL = "sum_fp32"
 ONE = np.ones((1, 1), np.float32)
@@ -78,12 +77,6 @@ def code_of(session: Session) -> grpc.StatusCode | None:
     except ServerError as error:
         return error.code
     return None
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

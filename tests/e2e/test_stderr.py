@@ -3,7 +3,6 @@
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import pytest
 from raw_session import close, exchange, open_session
 from rnnserve.client import Client
 from rnnserve.v1 import rnnserve_pb2_grpc
-from server_process import READY
+from server_process import READY, free_port
 from small_models import publish, small_model
 
 SERVE = (sys.executable, "-m", "rnnserve", "serve", "--metrics-port", "0", "--repository")
@@ -36,12 +35,6 @@ def running(*command: str, **how) -> Iterator[subprocess.Popen]:
             yield process
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
 
 
 def test_a_log_that_nobody_reads_holds_up_neither_steps_nor_the_stop(repository):
