@@ -2,7 +2,7 @@
 callers must have heard."""
 
 import asyncio
-import sys
+import logging
 
 from rnnserve.cli import main
 from rnnserve.ops.server import Server
@@ -15,7 +15,8 @@ serve = Server.serve
 async def serve_and_say(self: Server, stop: asyncio.Event) -> None:
     await serve(self, stop)
     answered = sum(model.statistics.answered_chunks for model in self.engine.served)
-    print(SAYS, answered, file=sys.stderr, flush=True)
+    # With the server's own lines, not among them: two writers would cut each other's.
+    logging.getLogger(__name__).info("%s %d", SAYS, answered)
 
 
 if __name__ == "__main__":
