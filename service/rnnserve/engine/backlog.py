@@ -21,6 +21,8 @@ class Backlog:
 
     def __init__(self, limits: BacklogLimits) -> None:
         self.limits = limits
+        self._told: Refusal | None = None
+        """What the latest one was told who wasn't let in."""
         self.steps = 0
         self.bytes = 0
 
@@ -42,11 +44,15 @@ class Backlog:
 
     def refusal(self, wait_s: float) -> Refusal:
         """What one is told who isn't let in, with about `wait_s` of work waiting."""
-        return Refusal(
-            Reason.OVERLOADED,
-            f"{self.steps} steps and {self.bytes} bytes wait already; "
-            f"at most {self.limits.max_steps} and {self.limits.max_bytes}",
-            # By then about half of what waits now will have gone.
-            retry_after_s=min(max(wait_s / 2, LEAST_RETRY_S), MOST_RETRY_S),
-            limit=self.limits.max_steps,
-        )
+        # By then about half of what waits now will have gone. Rounded, so that many are told the
+        # same: in an overload thousands a second are.
+        retry_after_s = round(min(max(wait_s / 2, LEAST_RETRY_S), MOST_RETRY_S), 2)
+        if self._told is None or self._told.retry_after_s != retry_after_s:
+            self._told = Refusal(
+                Reason.OVERLOADED,
+                f"as much waits as may wait: {self.limits.max_steps} steps or "
+                f"{self.limits.max_bytes} bytes",
+                retry_after_s=retry_after_s,
+                limit=self.limits.max_steps,
+            )
+        return self._told.with_traceback(None)

@@ -154,21 +154,19 @@ class Model:
             if earlier is not None:
                 self._repeat(earlier, listener)
                 return
-        chunk = Chunk(session, index, steps, inputs, now_s, listener)
-        if timeout_s != math.inf:
-            if self.waiting_steps * self._step_s > timeout_s:
-                raise too_late(self.waiting_steps * self._step_s)
-            chunk.deadline_s = now_s + timeout_s
-            self.hurried = True
-        if shapes is None:
-            size_bytes = steps * self._step_bytes
-        else:
-            chunk.shapes, chunk.rows = shapes, rows
-            chunk.size_bytes = size_bytes = sum(map(len, inputs))
-        if is_last:
-            chunk.is_last = True
+        if timeout_s != math.inf and self.waiting_steps * self._step_s > timeout_s:
+            raise too_late(self.waiting_steps * self._step_s)
+        size_bytes = steps * self._step_bytes if shapes is None else sum(map(len, inputs))
         if not self.backlog.take_in(steps, size_bytes):
             raise self.backlog.refusal(self.waiting_steps * self._step_s)
+        chunk = Chunk(session, index, steps, inputs, now_s, listener)
+        if timeout_s != math.inf:
+            chunk.deadline_s = now_s + timeout_s
+            self.hurried = True
+        if shapes is not None:
+            chunk.shapes, chunk.rows, chunk.size_bytes = shapes, rows, size_bytes
+        if is_last:
+            chunk.is_last = True
         self.waiting_steps += steps
         if session.admit(chunk):
             self.batcher.add(chunk)

@@ -9,10 +9,11 @@ A model has one of two forms:
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -137,13 +138,18 @@ class QueueSpec:
     """0: none. A request may bring a shorter one."""
 
 
-class Token(NamedTuple):
-    """An input that is one bounded integer a step."""
+Unsigned = Literal["B", "H", "I", "Q"]
+UNSIGNED: dict[int, Unsigned] = {1: "B", 2: "H", 4: "I", 8: "Q"}
+"""By bytes, for `memoryview.cast`."""
 
-    low: int
+
+class Token(NamedTuple):
+    """An input that is one integer a step, from 0 up to a bound."""
+
     high: int
     size_bytes: int
-    signed: bool
+    unsigned: Unsigned
+    """Its type, by its bits: what is negative comes out larger than any other number."""
 
 
 @dataclass(frozen=True)
@@ -207,9 +213,9 @@ class ModelSpec:
         tensor = self.inputs[0]
         if len(self.inputs) != 1 or tensor.shape != () or tensor.dtype.kind not in "iu":
             return None
-        if tensor.low is None or tensor.high is None:
+        if tensor.low != 0 or tensor.high is None or sys.byteorder == "big":
             return None
-        return Token(tensor.low, tensor.high, tensor.dtype.itemsize, tensor.dtype.kind == "i")
+        return Token(tensor.high, tensor.dtype.itemsize, UNSIGNED[tensor.dtype.itemsize])
 
     @property
     def predicts_tokens(self) -> bool:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Protocol
 
+from google.rpc.status_pb2 import Status
+
 from rnnserve.engine.chunk import Chunk
 from rnnserve.engine.model import Model
 from rnnserve.v1 import rnnserve_pb2 as v1
@@ -22,6 +24,8 @@ class Answers(Protocol):
 
     span: CallSpan | None
     """Of the call, where it is traced."""
+    is_abandoned: bool
+    """Whether nobody reads any more."""
 
     def stepped(
         self,
@@ -33,6 +37,9 @@ class Answers(Protocol):
     ) -> None:
         """The answer to a step, at this place of its frame. `ready_s`: since when it is there, on
         the engine's clock; None: it was sent before."""
+
+    def refused(self, place: int, operation_id: int, error: Status) -> None:
+        """The answer to an operation that came to nothing."""
 
     def put(self, place: int, event: v1.Event) -> None:
         """Any other answer."""
@@ -133,6 +140,14 @@ class StreamAnswers:
         if self._writer is not None or self._frame_bytes >= MAX_EVENTS_BYTES:
             self._wake()
 
+    def refused(self, place: int, operation_id: int, error: Status) -> None:
+        event = self._add()
+        event.id = operation_id
+        event.error.CopyFrom(error)
+        self._frame_bytes += error.ByteSize() + EVENT_BYTES
+        self._ready += 1
+        self._wake()
+
     def put(self, place: int, event: v1.Event) -> None:
         self._add().CopyFrom(event)
         self._frame_bytes += event.ByteSize() + EVENT_BYTES
@@ -223,6 +238,7 @@ class ExchangeAnswers:
         self, count: int, span: CallSpan | None = None, replies: Replies | None = None
     ) -> None:
         self.span = span
+        self.is_abandoned = False
         self._replies = replies or Replies()
         self.frame = v1.EventFrame(events=[v1.Event() for _ in range(count)])
         self._left = count
@@ -248,6 +264,9 @@ class ExchangeAnswers:
             shapes=[v1.Shape(dims=shape) for shape in chunk.answer_shapes or ()],
         )
         self.put(place, v1.Event(id=operation_id, stepped=stepped))
+
+    def refused(self, place: int, operation_id: int, error: Status) -> None:
+        self.put(place, v1.Event(id=operation_id, error=error))
 
     def put(self, place: int, event: v1.Event) -> None:
         self.frame.events[place].CopyFrom(event)

@@ -9,7 +9,7 @@ from rnnserve.engine.served import unknown_model
 from rnnserve.repository.spec import ModelSpec
 from rnnserve.repository.tree import BrokenModel
 from rnnserve.v1 import rnnserve_pb2 as v1
-from rnnserve.wire.tensors import carry_message, tensor_message
+from rnnserve.wire.terms import carry_message, tensor_message
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """One operation of a frame, applied to the engine; its answer as an event."""
 
+import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
 from rnnserve.engine import initial
 from rnnserve.engine.chunk import Chunk, Listener
-from rnnserve.engine.engine import MAX_FORKS, Engine, Told
+from rnnserve.engine.engine import Engine, Told
 from rnnserve.engine.model import Model
 from rnnserve.engine.slots import Rows
 from rnnserve.engine.table import Entry
@@ -18,12 +19,15 @@ from rnnserve.wire.answers import Answers
 from rnnserve.wire.replies import Replies
 from rnnserve.wire.shapes import shapes_of
 from rnnserve.wire.status import internal, status_of
-from rnnserve.wire.tensors import carry_message, check, tensor_message
+from rnnserve.wire.tensors import check
+from rnnserve.wire.terms import Terms
 
 T = TypeVar("T")
 
 MAX_FRAME_OPERATIONS = 1024
 """Each of them costs an answer, and the loop is everybody's."""
+AT_A_STRETCH = 64
+"""Operations between which the loop has no turn: about 1 ms of them."""
 LOOK_EVERY = 16
 """Operations after which is looked whether their answers can still be held: what is answered at
 once, a resend say, makes them without any bound of the engine's."""
@@ -34,7 +38,7 @@ class Operations:
 
     def __init__(self, engine: Engine, max_frame_bytes: int) -> None:
         self._engine = engine
-        self._max_frame_bytes = max_frame_bytes
+        self._terms = Terms(engine.table.limits, max_frame_bytes, MAX_FRAME_OPERATIONS)
         self._applying = False
         """Whether a frame is being taken in at this moment."""
         self._kinds = {
@@ -46,17 +50,34 @@ class Operations:
             "import_blob": self._import,
         }
 
-    def apply_frame(
+    async def apply_frame(
         self, frame: v1.OperationFrame, answers: Answers, timeout_s: float = math.inf
     ) -> None:
-        """Start every operation of a frame, in order.
+        """Start every operation of a frame, in order; the loop turns to others in between.
 
-        `timeout_s`: how long the answers are of use to the caller.
+        `timeout_s`: how long the answers are of use to the caller. Where `answers` are abandoned
+        meanwhile, what is left of the frame was never taken in.
         """
+        for first in range(0, len(frame.operations), AT_A_STRETCH):
+            if first:
+                await asyncio.sleep(0)
+                if answers.is_abandoned:
+                    return
+            operations = frame.operations[first : first + AT_A_STRETCH]
+            self.apply(operations, answers, timeout_s, first)
+
+    def apply(
+        self,
+        operations: Iterable[v1.Operation],
+        answers: Answers,
+        timeout_s: float = math.inf,
+        first: int = 0,
+    ) -> None:
+        """Start some operations, the `first` of which has that place in its frame."""
         session, now_s = self._engine.session, self._engine.now_s()
         self._applying = True
         full, span = False, answers.span
-        for place, operation in enumerate(frame.operations):
+        for place, operation in enumerate(operations, first):
             kind = operation.WhichOneof("kind")
             try:
                 if place % LOOK_EVERY == 0:
@@ -133,35 +154,14 @@ class Operations:
         self._opened(operation.id, answers, place, self._engine.restore(model, message.blob))
 
     def _opened(self, operation_id: int, answers: Answers, place: int, entry: Entry) -> None:
-        session, spec = entry.session, entry.model.spec
+        session = entry.session
         try:
-            opened = v1.Opened(
-                session_id=session.id,
-                version=spec.version,
-                inputs=map(tensor_message, spec.inputs),
-                outputs=map(tensor_message, spec.outputs),
-                carry=map(carry_message, spec.carry),
-                limits=self._limits(entry),
-                index=session.steps,
-                shaped=spec.is_shaped,
-            )
+            event = v1.Event(id=operation_id, opened=self._terms.of(entry))
+            event.opened.session_id, event.opened.index = session.id, session.steps
         except Exception:
             self._engine.discard(session.id)
             raise
-        answers.put(place, v1.Event(id=operation_id, opened=opened))
-
-    def _limits(self, entry: Entry) -> v1.Limits:
-        table, session = self._engine.table.limits, entry.session.limits
-        return v1.Limits(
-            max_chunk_steps=session.max_chunk_steps,
-            max_pending_chunks=session.max_pending_chunks,
-            kept_replies=session.kept_replies,
-            idle_timeout_s=entry.idle_timeout_s,
-            max_life_s=table.max_life_s,
-            max_frame_bytes=self._max_frame_bytes,
-            max_frame_operations=MAX_FRAME_OPERATIONS,
-            max_forks=MAX_FORKS,
-        )
+        answers.put(place, event)
 
     def _close(self, operation: v1.Operation, answers: Answers, place: int) -> None:
         def closed(steps: int) -> v1.Event:
@@ -220,7 +220,7 @@ class Operations:
         self._engine.meter.refused(refusal.reason)
         if answers.span is not None:
             answers.span.refused(refusal)
-        answers.put(place, v1.Event(id=operation_id, error=status_of(refusal)))
+        answers.refused(place, operation_id, status_of(refusal))
 
 
 def read_carry(spec: ModelSpec, message: v1.InitialCarry) -> Rows | None:

@@ -69,7 +69,7 @@ def status_of(refusal: Refusal, code: grpc.StatusCode | None = None) -> status_p
     """The refusal as google.rpc.Status with ErrorInfo and, where retrying helps, RetryInfo; `code`
     where it isn't the table's."""
     return _status(
-        (code or CODES[refusal.reason]).value[0],
+        code,
         refusal.reason,
         refusal.message,
         tuple(refusal.facts.items()),
@@ -79,7 +79,7 @@ def status_of(refusal: Refusal, code: grpc.StatusCode | None = None) -> status_p
 
 @lru_cache(maxsize=32)
 def _status(
-    number: int,
+    code: grpc.StatusCode | None,
     reason: Reason,
     message: str,
     facts: tuple[tuple[str, str], ...],
@@ -87,7 +87,7 @@ def _status(
 ) -> status_pb2.Status:
     """Not to be changed: in a crowd that is refused, the next one is told the same, and making it
     takes half of what a refusal costs."""
-    status = status_pb2.Status(code=number, message=message)
+    status = status_pb2.Status(code=(code or CODES[reason]).value[0], message=message)
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(facts))
     status.details.add().Pack(info)
     if retry_after_s is not None:

@@ -66,7 +66,7 @@ class Streams:
         """
         answers = ExchangeAnswers(_count(frame), span, self._operations.replies())
         left_s = context.time_remaining()
-        self._apply(frame, answers, math.inf if left_s is None else left_s)
+        await self._apply(frame, answers, math.inf if left_s is None else left_s)
         return await answers.complete()
 
     def drain(self, left_s: float) -> None:
@@ -96,16 +96,16 @@ class Streams:
                 if answers.is_abandoned:
                     return
                 answers.promise(_count(frame))
-                self._apply(frame, answers, math.inf)
+                await self._apply(frame, answers, math.inf)
         except Exception as error:
             answers.fail(error)
         answers.finish()
 
-    def _apply(self, frame: Frame, answers: Answers, timeout_s: float) -> None:
+    async def _apply(self, frame: Frame, answers: Answers, timeout_s: float) -> None:
         if isinstance(frame, Oversized):
             self._operations.refuse_frame(frame.message, answers, frame.refusal())
             return
-        self._operations.apply_frame(frame, answers, timeout_s)
+        await self._operations.apply_frame(frame, answers, timeout_s)
 
 
 async def _write(answers: StreamAnswers, context: Context) -> None:

@@ -1,12 +1,14 @@
-"""Tensors on the wire: a step's bytes checked, and specs as messages."""
+"""A step's bytes, held against what the model takes."""
 
 import numpy as np
 
 from rnnserve.engine.chunk import Memory
 from rnnserve.errors import Reason, Refusal
-from rnnserve.repository.dtypes import dtype_number
-from rnnserve.repository.spec import CarrySpec, ModelSpec, TensorSpec
+from rnnserve.repository.spec import ModelSpec, TensorSpec
 from rnnserve.v1 import rnnserve_pb2 as v1
+
+FEW_BYTES = 512
+"""Of tokens; with more, NumPy is quicker at finding the largest."""
 
 
 def check(spec: ModelSpec, step: v1.Step) -> Memory:
@@ -18,13 +20,15 @@ def check(spec: ModelSpec, step: v1.Step) -> Memory:
     given, token, types = step.inputs, spec.token, step.data_types
     if types and list(types) != spec.input_types:
         raise wrong_types(spec)
-    # The common case first, in a fifth of the time: one token.
+    # The common case first, in a fifth of the time: some tokens.
     if token is not None and len(given) == 1:
         memory = given[0]
-        if len(memory) == token.size_bytes:
-            value = int.from_bytes(memory, "little", signed=token.signed)
-            if token.low <= value < token.high:
-                return (memory,)
+        if (
+            0 < len(memory) <= FEW_BYTES
+            and not len(memory) % token.size_bytes
+            and max(memoryview(memory).cast(token.unsigned)) < token.high
+        ):
+            return (memory,)
     inputs = tuple(given)
     if len(inputs) != len(spec.inputs):
         raise wrong_count(spec, len(inputs))
@@ -37,26 +41,6 @@ def check(spec: ModelSpec, step: v1.Step) -> Memory:
     if steps == 0:
         raise Refusal(Reason.EMPTY_CHUNK, "a chunk needs at least one step")
     return inputs
-
-
-def tensor_message(tensor: TensorSpec) -> v1.Tensor:
-    """An input or output as it is described to clients."""
-    return v1.Tensor(
-        name=tensor.name,
-        data_type=v1.DataType.ValueType(dtype_number(tensor.dtype)),
-        shape=tensor.shape,
-        low=tensor.low,
-        high=tensor.high,
-    )
-
-
-def carry_message(entry: CarrySpec) -> v1.Tensor:
-    """A carry entry as a session begins with it."""
-    return v1.Tensor(
-        name=entry.input_name,
-        data_type=v1.DataType.ValueType(dtype_number(entry.dtype)),
-        shape=entry.begins_as,
-    )
 
 
 def wrong_count(spec: ModelSpec, count: int) -> Refusal:

@@ -111,7 +111,7 @@ async def test_the_shorter_of_a_steps_and_its_calls_timeout_holds(timeout_us):
     wire.outside.submit(wire.outside.open(), 0, [1] * 100)
     answers = ExchangeAnswers(1)
     operation = step(session, 0, [1], timeout_us=timeout_us)
-    wire.operations.apply_frame(v1.OperationFrame(operations=[operation]), answers, math.inf)
+    wire.operations.apply([operation], answers, math.inf)
     refused = answers.frame.events[0].HasField("error")
     assert refused is (timeout_us > 0)
     wire.outside.run_all()

@@ -39,34 +39,44 @@ class Histograms(Collector):
         yield family
 
 
-class Counts(Collector):
-    """A number for each model, under one name."""
+Labels = tuple[str, ...]
 
-    def __init__(self, name: str, help_text: str) -> None:
+
+class Counts(Collector):
+    """Numbers under one name, by the values of their labels. The event loop's thread counts, any
+    other may read."""
+
+    def __init__(
+        self,
+        name: str,
+        help_text: str,
+        labels: Labels = ("model",),
+        family: type[CounterMetricFamily] | type[GaugeMetricFamily] = CounterMetricFamily,
+    ) -> None:
+        """`family`: a gauge, where the numbers may fall too."""
         self._name = name
         self._help = help_text
-        self._counts: dict[str, int] = {}
+        self._labels = labels
+        self._family = family
+        self._counts: dict[Labels, int] = {}
 
-    def expect(self, model: str) -> None:
-        """Show this model from now on, as zero at first."""
-        self._counts.setdefault(model, 0)
+    def expect(self, *values: str) -> None:
+        """Show this one from now on, as zero at first."""
+        self._counts.setdefault(values, 0)
 
-    def forget(self, model: str) -> None:
-        """Show this model no more."""
-        self._counts.pop(model, None)
+    def forget(self, *values: str) -> None:
+        """Show this one no more."""
+        self._counts.pop(values, None)
 
-    def add(self, model: str, count: int) -> None:
+    def add(self, count: int, *values: str) -> None:
         """So many more."""
-        self._counts[model] += count
+        self._counts[values] = self._counts.get(values, 0) + count
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(self._name, self._help, labels=["model"])
-        for model, count in tuple(self._counts.items()):
-            family.add_metric([model], count)
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        family = self._family(self._name, self._help, labels=self._labels)
+        for values, count in tuple(self._counts.items()):
+            family.add_metric(values, count)
         yield family
-
-
-Labels = tuple[str, ...]
 
 
 class Found(Collector):

@@ -6,12 +6,12 @@ from importlib.metadata import version
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
     Histogram,
     Info,
     disable_created_metrics,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -108,24 +108,23 @@ class Metrics:
         """The last two of models that generate alone."""
 
     def _counts(self) -> None:
-        def counter(name: str, help_text: str, *labels: str) -> Counter:
-            return Counter(name, help_text, labels, registry=self.registry)
+        def counts(name: str, help_text: str, *labels: str, gauge: bool = False) -> Counts:
+            family = GaugeMetricFamily if gauge else CounterMetricFamily
+            ours = Counts(name, help_text, labels, family)
+            self.registry.register(ours)
+            return ours
 
-        self._sessions = Gauge(
-            "rnnserve_sessions", "Sessions that are open.", ["model"], registry=self.registry
-        )
-        self._opened = counter("rnnserve_sessions_opened_total", "Sessions opened.", "model")
-        self._ended = counter(
+        self._sessions = counts("rnnserve_sessions", "Sessions that are open.", "model", gauge=True)
+        self._opened = counts("rnnserve_sessions_opened_total", "Sessions opened.", "model")
+        self._ended = counts(
             "rnnserve_sessions_ended_total", "Sessions ended, by cause.", "model", "cause"
         )
-        self._steps = Counts("rnnserve_steps_total", "Steps committed.")
-        self.registry.register(self._steps)
-        self._resent = counter(
+        self._steps = counts("rnnserve_steps_total", "Steps committed.", "model")
+        self._resent = counts(
             "rnnserve_resends_total", "Chunks that came again and were answered again.", "model"
         )
-        self._tokens = Counts("rnnserve_tokens_total", "Tokens generated.")
-        self.registry.register(self._tokens)
-        self._errors = counter(
+        self._tokens = counts("rnnserve_tokens_total", "Tokens generated.", "model")
+        self._errors = counts(
             "rnnserve_errors_total",
             "Operations answered with an error, by reason and by whose fault it is.",
             "reason",
@@ -134,7 +133,7 @@ class Metrics:
         for reason in Reason:
             # What a caller does wrong shows when somebody does it.
             if reason.fault is not Fault.CALLER:
-                self._errors.labels(reason, reason.fault.value)
+                self._errors.expect(reason, reason.fault.value)
 
     def serve(self, host: str, port: int) -> "MetricsPort":
         """Answer /metrics from now on. Raises OSError when the port is taken."""
@@ -144,22 +143,21 @@ class Metrics:
         """Show this model's series from the beginning, as zeros: a rate has to have a start."""
         for histograms in self._histograms[: None if generates else -2]:
             histograms.expect(model)
-        for counts in (self._steps, self._tokens) if generates else (self._steps,):
+        for counts in (self._sessions, self._opened, self._steps, self._resent):
             counts.expect(model)
-        for count in (self._opened, self._resent):
-            count.labels(model)
+        if generates:
+            self._tokens.expect(model)
         for cause in Cause:
-            self._ended.labels(model, cause)
-        self._sessions.labels(model)
+            self._ended.expect(model, cause)
 
     def forget(self, model: str) -> None:
         """The model is gone, and so are its series: there would be more and more of them."""
-        for ours in (*self._histograms, self._steps, self._tokens):
-            ours.forget(model)
-        for count in (self._opened, self._resent, self._sessions):
-            count.remove(model)
+        for histograms in self._histograms:
+            histograms.forget(model)
+        for counts in (self._sessions, self._opened, self._steps, self._resent, self._tokens):
+            counts.forget(model)
         for cause in Cause:
-            self._ended.remove(model, cause)
+            self._ended.forget(model, cause)
 
     def look(self, now: Occupancy, streams: int, versions: Iterable[Indexed]) -> None:
         """How full the server is, and what became of the models that were found."""
@@ -181,12 +179,12 @@ class Metrics:
         self._expiry.set(at_s)
 
     def opened(self, model: str) -> None:
-        self._opened.labels(model).inc()
-        self._sessions.labels(model).inc()
+        self._opened.add(1, model)
+        self._sessions.add(1, model)
 
     def ended(self, end: SessionEnd) -> None:
-        self._ended.labels(end.model, end.cause).inc()
-        self._sessions.labels(end.model).dec()
+        self._ended.add(1, end.model, end.cause)
+        self._sessions.add(-1, end.model)
         self._session_ended(end)
 
     def ran(self, model: str, rows: int, steps: int, run_s: float) -> None:
@@ -197,7 +195,7 @@ class Metrics:
     def answered(
         self, model: str, steps: int, queue_s: Sequence[float], whole_s: Sequence[float]
     ) -> None:
-        self._steps.add(model, steps)
+        self._steps.add(steps, model)
         self._queue.of[model].observe_all(queue_s)
         self._step.of[model].observe_all(whole_s)
 
@@ -215,10 +213,10 @@ class Metrics:
             tally.observe_many(interval_s, tokens)
 
     def resent(self, model: str) -> None:
-        self._resent.labels(model).inc()
+        self._resent.add(1, model)
 
     def generated(self, model: str, tokens: int) -> None:
-        self._tokens.add(model, tokens)
+        self._tokens.add(tokens, model)
 
     def refused(self, reason: Reason) -> None:
-        self._errors.labels(reason, reason.fault.value).inc()
+        self._errors.add(1, reason, reason.fault.value)
