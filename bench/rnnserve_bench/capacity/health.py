@@ -21,7 +21,7 @@ END_TIMEOUT_S = 20.0
 
 
 class HealthProber:
-    """A context manager; `latencies_s` is there after it, each from when the check was due."""
+    """A context manager; `checks` are there after it."""
 
     def __init__(self, target: str, core: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -30,7 +30,9 @@ class HealthProber:
         with pinned(core):
             self._process.start()
         theirs.close()
-        self.latencies_s = np.zeros(0)
+        self.checks = np.zeros((0, 2))
+        """Of each, when it was due on the monotonic clock, and the seconds from then to its answer.
+        """
 
     def __enter__(self) -> "HealthProber":
         if self._hear() != "ready":
@@ -41,7 +43,7 @@ class HealthProber:
         try:
             if kind is None:
                 self._pipe.send("stop")
-                self.latencies_s = np.array(self._hear())
+                self.checks = np.array(self._hear()).reshape(-1, 2)
         finally:
             self._pipe.close()
             self._process.join(1.0)
@@ -80,12 +82,12 @@ async def _check(pipe: Connection, target: str) -> None:
     await channel.channel_ready()
     call = channel.unary_unary(CHECK)
     pipe.send("ready")
-    latencies_s: list[float] = []
+    checks: list[tuple[float, float]] = []
     due_s = time.monotonic()
     while not pipe.poll():
         await asyncio.sleep(due_s - time.monotonic())
         if await call(b"") != SERVING:
             raise BenchProblem("the server does not say SERVING")
-        latencies_s.append(time.monotonic() - due_s)
+        checks.append((due_s, time.monotonic() - due_s))
         due_s += EVERY_S
-    pipe.send(latencies_s)
+    pipe.send(checks)

@@ -53,6 +53,8 @@ class Outcome:
     """Each worker's share of a core."""
     lost_streams: int = 0
     """That had ended, and weren't back, when the time was over."""
+    start_s: float = 0.0
+    """The first moment, on the monotonic clock, which all processes share."""
 
 
 Listener = Callable[[list[News], float], None]
@@ -109,7 +111,7 @@ def _direct(pipes: list[Connection], plan: Plan, listen: Listener | None) -> Out
                 pipe.send((STOP, 0.0))
             until_s = min(until_s, time.monotonic() + END_TIMEOUT_S)
     rows, spans_s, busy, lost = zip(*outcomes.values(), strict=True)
-    return Outcome(Rows.joined(rows), min(spans_s), busy, sum(lost))
+    return Outcome(Rows.joined(rows), min(spans_s), busy, sum(lost), start_s)
 
 
 def _hear(

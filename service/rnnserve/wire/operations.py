@@ -77,6 +77,7 @@ class Operations:
         session, now_s = self._engine.session, self._engine.now_s()
         self._applying = True
         full, span = False, answers.span
+        no_room: Refusal | None = None
         for place, operation in enumerate(operations, first):
             kind = operation.WhichOneof("kind")
             try:
@@ -92,6 +93,8 @@ class Operations:
                     step = operation.step
                     entry = session(step.session_id, now_s)
                     model = entry.model
+                    if no_room is not None and step.index == entry.session.admitted:
+                        raise no_room.with_traceback(None)
                     shapes = None
                     if model.spec.is_shaped:
                         shapes = shapes_of(model.spec, step)
@@ -116,6 +119,8 @@ class Operations:
                 else:
                     self._kinds[kind](operation, answers, place)
             except Exception as error:
+                if isinstance(error, Refusal) and error.reason is Reason.OVERLOADED:
+                    no_room = error
                 self._refused(operation.id, answers, place, error)
         self._applying = False
 

@@ -30,7 +30,10 @@ def waves(kept: float, refused_s: float = 0.01, tired: float = 0.0) -> Outcome:
 
 
 def missed(outcome: Outcome, health_s: float = 0.02) -> list[str]:
-    finding = _finding(KINDS[0], PEAK, WAVE_S, outcome, np.full(50, health_s))
+    due_s = np.linspace(0, outcome.span_s, 50, endpoint=False)
+    checks = np.column_stack((due_s, np.full(50, health_s)))
+    before = [(-0.1, 0.5)]  # sessions are being opened
+    finding = _finding(KINDS[0], PEAK, WAVE_S, outcome, np.vstack((before, checks)))
     return [check.what for check in finding.checks if not check.met]
 
 
