@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from raw_session import refusal, step
+from raw_session import numbered, refusal, step
+from rnnserve.engine.backlog import BacklogLimits
 from rnnserve.engine.model import MOST_WAITING_FOR_ONE
+from rnnserve.engine.session import SessionLimits
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.spec import CarrySpec, ModelSpec, TensorSpec
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.answers import MAX_EVENTS_BYTES, MAX_EXCHANGE_BYTES, ExchangeAnswers
-from rnnserve.wire.operations import LOOK_EVERY
+from rnnserve.wire.operations import AT_A_STRETCH, LOOK_EVERY, MAX_FRAME_OPERATIONS
 from small_models import small_model
 from unit.service.calls import Client, Frames, Wire, tasks, turn, vanish
 
@@ -208,6 +210,74 @@ async def test_resends_are_refused_while_their_answers_are_not_read():
     refused = {refusal(event)[1] for event in events if not event.HasField("stepped")}
     assert refused == {"overloaded"}
     assert len(answered) * answer_bytes <= MAX_EXCHANGE_BYTES + LOOK_EVERY * answer_bytes
+
+
+async def test_behind_a_step_without_room_a_frame_finds_room_for_no_new_one():
+    wire = Wire(MODEL, backlog=BacklogLimits(max_steps=4))
+    answered, late, small = (wire.outside.open() for _ in range(3))
+    await events_of(wire, step(answered, 0, [1]))
+    events = await events_of(
+        wire,
+        step(answered, 1, [2, 3]),
+        step(late, 0, [1, 2, 3]),  # no room
+        step(small, 0, [1]),
+        step(small, 0, [1]),
+        step(late, 3, [1]),  # a gap, whoever has room
+        step(answered, 0, [1]),
+        v1.Operation(close=v1.Close(session_id=late)),
+    )
+    kinds = ["stepped", "error", "error", "error", "error", "stepped", "closed"]
+    assert [event.WhichOneof("kind") for event in events] == kinds
+    reasons = [refusal(event)[1] for event in events if event.HasField("error")]
+    assert reasons == ["overloaded", "overloaded", "overloaded", "index_gap"]
+    (again,) = await events_of(wire, step(small, 0, [1]))
+    assert again.HasField("stepped")
+    assert wire.outside.audit() == []
+
+
+async def test_others_have_their_turn_within_a_long_frame():
+    wire, frames, client = Wire(MODEL), Frames(), Client()
+    call = asyncio.create_task(wire.streams.serve(frames, client))
+    opening = v1.Operation(open=v1.Open(model=wire.name))
+    frames.send(*[opening] * MAX_FRAME_OPERATIONS)
+    seen = set()
+    while len(wire.outside.model.sessions) < MAX_FRAME_OPERATIONS:
+        await asyncio.sleep(0)
+        seen.add(len(wire.outside.model.sessions))
+    assert {AT_A_STRETCH, MAX_FRAME_OPERATIONS - AT_A_STRETCH} <= seen
+    frames.finish()
+    await call
+    told = [event.opened.session_id for frame in client.read for event in frame.events]
+    assert len(set(told)) == MAX_FRAME_OPERATIONS
+    assert set(told) == set(wire.outside.model.sessions)
+
+
+async def test_of_a_long_frame_whose_client_vanishes_the_rest_is_not_taken_in():
+    wire, frames, client = Wire(MODEL), Frames(), Client()
+    call = asyncio.create_task(wire.streams.serve(frames, client))
+    frames.send(*[v1.Operation(open=v1.Open(model=wire.name))] * MAX_FRAME_OPERATIONS)
+    begun: list[str] = []
+    while not begun:
+        await asyncio.sleep(0)
+        begun += wire.outside.model.sessions
+    await vanish(call)
+    await turn()
+    assert len(wire.outside.model.sessions) < MAX_FRAME_OPERATIONS
+    assert wire.outside.audit() == []
+
+
+async def test_the_unary_twin_answers_a_long_frame_in_order():
+    wire = Wire(MODEL)
+    session = wire.outside.open()
+    operations = [
+        numbered(step(session, index, [1]), index + 1) for index in range(3 * AT_A_STRETCH)
+    ]
+    events = await events_of(wire, *operations)
+    pending = SessionLimits().max_pending_chunks
+    assert [event.id for event in events] == [operation.id for operation in operations]
+    assert [event.HasField("stepped") for event in events] == [True] * pending + [False] * (
+        len(operations) - pending
+    )
 
 
 async def test_only_so_many_wait_for_the_answer_to_one_step():
