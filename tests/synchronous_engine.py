@@ -31,6 +31,7 @@ class Notes:
     resends: int = 0
     steps: int = 0
     tokens: int = 0
+    replies: list[tuple[str, int, float]] = field(default_factory=list)
 
     def opened(self, model: str) -> None: ...
 
@@ -43,7 +44,8 @@ class Notes:
     def answered(self, model: str, steps: int, queue_s, whole_s) -> None:
         self.steps += steps
 
-    def replied(self, model: str, answers: int, reply_s: float) -> None: ...
+    def replied(self, model: str, answers: int, reply_s: float) -> None:
+        self.replies.append((model, answers, reply_s))
 
     def first_token(self, model: str, after_s: float) -> None: ...
 

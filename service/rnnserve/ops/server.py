@@ -102,7 +102,10 @@ class Server:
         self._inference = InferenceServicer(inference, self._metrics, tracer)
         routes = Routes(inference, generations, inference.models, self._metrics)
         self._http = HttpServer(
-            routes.table(), self._metrics, max_body_bytes=settings.max_frame_bytes
+            routes.table(),
+            self._metrics,
+            max_body_bytes=settings.max_frame_bytes,
+            tracer=tracer,
         )
 
     def look_again(self) -> None:

@@ -20,9 +20,10 @@ class Method:
     """What a call calls."""
 
     name: str
-    """As the contract has it: package.Service/Method."""
+    """As the contract has it: package.Service/Method. Over HTTP: verb and pattern of the path."""
     is_long: bool = False
     """Whether a call of it may have steps without end."""
+    is_http: bool = False
 
 
 class CallSpan(Protocol):
@@ -46,7 +47,9 @@ class CallSpan(Protocol):
         """An operation was answered with an error, and the call goes on."""
 
     def end(self, code: str, cause: Refusal | None = None) -> None:
-        """The call ended with this status code, and for this reason where it failed."""
+        """The call ended with this status code, and for this reason where it failed. `code`:
+        gRPC's by its name, or HTTP's; there it is empty where the caller left before it was said.
+        """
 
 
 class Tracer(Protocol):

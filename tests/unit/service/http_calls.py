@@ -19,6 +19,7 @@ from rnnserve.wire.http.server import HttpServer
 from rnnserve.wire.inference.calls import Inference
 from rnnserve.wire.inference.models import Models
 from rnnserve.wire.inference.repository import Indexed, State
+from rnnserve.wire.tracing import UNTRACED, Tracer
 from rnnserve_models.tokenizer import character_tokenizer
 from small_models import ALPHABET, SmallModel
 from synchronous_engine import Notes, SynchronousEngine
@@ -122,6 +123,7 @@ async def serving(
     running: bool = True,
     max_body_bytes: int = 1 << 20,
     allow_origin: str = "",
+    tracer: Tracer = UNTRACED,
     **limits: Any,
 ) -> AsyncIterator[World]:
     """A world from the server's start to its stop, sound at the end."""
@@ -131,6 +133,7 @@ async def serving(
         world.notes,
         max_body_bytes=max_body_bytes,
         allow_origin=allow_origin,
+        tracer=tracer,
     )
     world.port = await server.start(HOST, 0)
     engine = asyncio.create_task(world.run() if running else asyncio.sleep(0))

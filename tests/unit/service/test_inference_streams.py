@@ -58,7 +58,9 @@ class Stream:
     def __init__(self, **metadata: str) -> None:
         self.calls = Calls(marked_model())
         self.client, self.requests = Caller(**metadata), Requests()
-        self.streams = InferenceStreams(self.calls.requests, Notes())
+        self.notes = Notes()
+        self.now_s = 0.0
+        self.streams = InferenceStreams(self.calls.requests, self.notes, lambda: self.now_s)
         self.task = asyncio.create_task(self.streams.serve(aiter(self.requests), self.client))
 
     async def run(self) -> None:
@@ -109,6 +111,20 @@ async def test_a_failing_step_is_told_and_leaves_stream_and_sequence_alive():
     assert "poison" not in failed
     stream.requests.finish()
     await stream.task
+
+
+async def test_a_reply_that_waits_for_its_reader_is_late_and_one_that_failed_is_none():
+    stream = Stream()
+    stream.client.reads.clear()
+    stream.requests.send(
+        start("marked", x(1.0)), goes_on("marked", x(POISON)), goes_on("marked", x(2.0))
+    )
+    await stream.run()
+    stream.now_s = 3.0
+    stream.client.reads.set()
+    stream.requests.finish()
+    await stream.task
+    assert stream.notes.replies == [("marked", 1, 3.0)] * 2
 
 
 async def test_who_asks_for_a_status_gets_the_first_error_as_one():

@@ -20,7 +20,9 @@ from plain_models import doubling_model, marked_model
 from raw_session import step
 from rnnserve.engine.batcher import BatchLimits
 from rnnserve.errors import OperatorError, Reason, Refusal
-from rnnserve.ops.tracing import MAX_EVENTS, NEVER, Spans, Tracing, gap
+from rnnserve.ops.tracing import Spans, Tracing
+from rnnserve.ops.tracing.call import MAX_EVENTS, NEVER
+from rnnserve.ops.tracing.spans import gap
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.wire.guard import guarded
 from rnnserve.wire.tracing import Method

@@ -85,7 +85,7 @@ class Metrics:
         )
         self._reply = histogram(
             "rnnserve_reply_seconds",
-            "From a chunk's answer until gRPC has taken the message with it. Native calls alone.",
+            "From a chunk's answer until gRPC, or HTTP, has taken the message with it.",
             LATENCY_BUCKETS_S,
         )
         self._first_token = histogram(

@@ -22,6 +22,7 @@ from rnnserve.wire.generate import Generations
 from rnnserve.wire.http import document
 from rnnserve.wire.http.body import body_of
 from rnnserve.wire.http.document import INT64_END, UINT64_END, Fields, malformed
+from rnnserve.wire.http.guard import SPAN
 from rnnserve.wire.http.readers import Events, WholeText
 from rnnserve.wire.status import internal
 
@@ -41,7 +42,7 @@ class Generate:
         """The whole text at once."""
         asked = self._asked(request, await body_of(request), stream=False)
         text = WholeText()
-        await self._generations.serve(asked, text)
+        await self._generations.serve(asked, text, request[SPAN])
         return web.json_response(text=answer(asked, text.reply))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -49,7 +50,7 @@ class Generate:
         asked = self._asked(request, await body_of(request), stream=True)
         events = Events(request, lambda reply: answer(asked, reply))
         try:
-            await self._generations.serve(asked, events)
+            await self._generations.serve(asked, events, request[SPAN])
         except Exception as error:
             if not events.begun or isinstance(error, ConnectionError):
                 raise

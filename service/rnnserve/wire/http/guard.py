@@ -10,8 +10,14 @@ from rnnserve.errors import Reason, Refusal
 from rnnserve.wire.http.inference import HEADER_LENGTH
 from rnnserve.wire.http.refusals import Handler, response_of
 from rnnserve.wire.status import internal
+from rnnserve.wire.tracing import UNTRACED, CallSpan, Method, Tracer
 
 R = TypeVar("R", bound=web.StreamResponse)
+
+SPAN: web.RequestKey[CallSpan | None] = web.RequestKey("span")
+"""Where a request has the span of its call, or None."""
+TRACED = {"infer": False, "generate": True, "generate_stream": True}
+"""The last word of the paths that run a model, and whether it may take long."""
 
 
 def named(response: R) -> R:
@@ -27,9 +33,10 @@ class Guard:
     `allow_origin` it lets those of that origin too, or of any (`*`).
     """
 
-    def __init__(self, meter: Meter, allow_origin: str = "") -> None:
+    def __init__(self, meter: Meter, allow_origin: str = "", tracer: Tracer = UNTRACED) -> None:
         self._meter = meter
         self._allow_origin = allow_origin
+        self._tracer = tracer
         self._under_way: set[asyncio.Task[Any]] = set()
 
     @property
@@ -39,19 +46,47 @@ class Guard:
             self._count()
             if self._allow_origin and request.method == "OPTIONS":
                 return _preflight()
+            span = request[SPAN] = self._span(request)
+            code, cause = "", None
             try:
-                return await handler(request)
-            except web.HTTPException as error:
-                return self._nothing_there(request, error)
-            except Refusal as refusal:
-                return self._refused(refusal)
-            except Exception as error:
-                if request.transport is None or request.transport.is_closing():
-                    # Nobody is left to be told; most likely that is the error.
-                    raise ConnectionError from error
-                return self._refused(internal(error))
+                response, cause = await self._answer(request, handler)
+                code = str(response.status)
+            finally:
+                if span is not None:
+                    span.end(code, cause)
+            return response
 
         return around
+
+    async def _answer(
+        self, request: web.Request, handler: Handler
+    ) -> tuple[web.StreamResponse, Refusal | None]:
+        """What is answered, and why where it is a refusal."""
+        try:
+            return await handler(request), None
+        except web.HTTPException as error:
+            return self._nothing_there(request, error), None
+        except Refusal as refusal:
+            cause = refusal
+        except Exception as error:
+            if request.transport is None or request.transport.is_closing():
+                # Nobody is left to be told; most likely that is the error.
+                raise ConnectionError from error
+            cause = internal(error)
+        self._meter.refused(cause.reason)
+        return response_of(cause), cause
+
+    def _span(self, request: web.Request) -> CallSpan | None:
+        """Of a call that runs a model, where it is traced."""
+        resource = request.match_info.route.resource
+        if self._tracer is UNTRACED or resource is None:
+            return None
+        path = resource.canonical
+        if (call := path.rpartition("/")[2]) not in TRACED:
+            return None
+        method = Method(f"{request.method} {path}", is_long=TRACED[call], is_http=True)
+        headers = request.headers.items()
+        return self._tracer.call(method, [(key.lower(), value) for key, value in headers])
 
     async def prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the headers that every response has."""
@@ -74,10 +109,6 @@ class Guard:
         assert task is not None
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-
-    def _refused(self, refusal: Refusal) -> web.Response:
-        self._meter.refused(refusal.reason)
-        return response_of(refusal)
 
     def _nothing_there(self, request: web.Request, error: web.HTTPException) -> web.Response:
         """What aiohttp itself says: no such path, or not with this method."""

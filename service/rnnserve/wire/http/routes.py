@@ -17,8 +17,10 @@ from rnnserve.wire.http import document
 from rnnserve.wire.http.body import body_of
 from rnnserve.wire.http.document import Fields
 from rnnserve.wire.http.generation import Generate
+from rnnserve.wire.http.guard import SPAN
 from rnnserve.wire.http.inference import (
     HEADER_LENGTH,
+    AsBytes,
     read_request,
     write_bytes,
     write_json,
@@ -124,21 +126,8 @@ class Routes:
             asked, as_bytes = reading()
         else:
             asked, as_bytes = await asyncio.to_thread(reading)
-        reply = await self._inference.infer(asked)
-        pieces = []
-        for piece in write_json(reply, as_bytes):
-            pieces.append(piece)
-            if len(piece) >= LONG_CHARACTERS:
-                await asyncio.sleep(0)
-        said = "".join(pieces).encode()
-        memories = write_bytes(reply, as_bytes)
-        if memories is None:
-            return web.Response(body=said, content_type="application/json")
-        return web.Response(
-            body=said + memories,
-            content_type="application/octet-stream",
-            headers={HEADER_LENGTH: str(len(said))},
-        )
+        async with self._inference.infer(asked, span=request[SPAN]) as reply:
+            return await _written(reply, as_bytes)
 
     async def index(self, request: web.Request) -> web.Response:
         fields = await _may_be_empty(request)
@@ -161,6 +150,23 @@ class Routes:
 
     async def not_offered(self, request: web.Request) -> web.Response:
         raise Refusal(Reason.NOT_OFFERED, NOT_OFFERED)
+
+
+async def _written(reply: wire.ModelInferResponse, as_bytes: AsBytes) -> web.Response:
+    pieces = []
+    for piece in write_json(reply, as_bytes):
+        pieces.append(piece)
+        if len(piece) >= LONG_CHARACTERS:
+            await asyncio.sleep(0)
+    said = "".join(pieces).encode()
+    memories = write_bytes(reply, as_bytes)
+    if memories is None:
+        return web.Response(body=said, content_type="application/json")
+    return web.Response(
+        body=said + memories,
+        content_type="application/octet-stream",
+        headers={HEADER_LENGTH: str(len(said))},
+    )
 
 
 def _model(request: web.Request) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from rnnserve.wire.http.document import malformed
 from rnnserve.wire.http.guard import Guard, named
 from rnnserve.wire.http.refusals import response_of
 from rnnserve.wire.status import internal
+from rnnserve.wire.tracing import UNTRACED, Tracer
 
 
 class Connection(web.RequestHandler):
@@ -48,10 +49,11 @@ class HttpServer:
         *,
         max_body_bytes: int,
         allow_origin: str = "",
+        tracer: Tracer = UNTRACED,
     ) -> None:
         """`allow_origin`: whose pages may call it beside those of its own origin (CORS), or `*`;
         empty: nobody's."""
-        self._guard = Guard(meter, allow_origin)
+        self._guard = Guard(meter, allow_origin, tracer)
         application = web.Application(
             client_max_size=max_body_bytes, middlewares=[self._guard.middleware]
         )

@@ -7,8 +7,8 @@ A `Refusal` that is raised here has Triton's sentence where Triton has one; its 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from rnnserve.engine.engine import Engine
 from rnnserve.engine.sequences import Sequences
@@ -42,26 +42,33 @@ class Inference:
         self._is_ready = is_ready
         self._wall_clock_s = wall_clock_s
 
+    @asynccontextmanager
     async def infer(
         self,
         request: wire.ModelInferRequest,
         left_s: float = math.inf,
         span: CallSpan | None = None,
-    ) -> wire.ModelInferResponse:
-        """One request; `left_s`: how long its reply is of use. A caller that is cancelled leaves a
-        step that was taken to happen, and gets nothing of it."""
+    ) -> AsyncIterator[wire.ModelInferResponse]:
+        """One request's reply; what is done with it inside is the time that it takes to reply.
+        `left_s`: how long it is of use. A caller that is cancelled leaves a step that was taken to
+        happen, and gets nothing of it."""
+        ready_s = 0.0
         reply: asyncio.Future[wire.ModelInferResponse] = asyncio.get_running_loop().create_future()
 
         def told(outcome: wire.ModelInferResponse | Exception) -> None:
+            nonlocal ready_s
             if reply.done():
                 return
+            ready_s = self._engine.now_s()
             if isinstance(outcome, Exception):
                 reply.set_exception(outcome)
             else:
                 reply.set_result(outcome)
 
         self.requests.take(request, told, left_s, span)
-        return await reply
+        message = await reply
+        yield message
+        self._engine.meter.replied(message.model_name, 1, self._engine.now_s() - ready_s)
 
     def server_live(self) -> bool:
         return True

@@ -115,7 +115,8 @@ class InferenceServicer(GRPCInferenceServiceServicer):
             well_formed(request)
             left_s = context.time_remaining()
             timeout_s = math.inf if left_s is None else left_s
-            return await self._inference.infer(request, timeout_s, span)
+            async with self._inference.infer(request, timeout_s, span) as reply:
+                return reply
 
     async def ModelStreamInfer(  # type: ignore[override]
         self, request_iterator: AsyncIterator[wire.ModelInferRequest], context: Context

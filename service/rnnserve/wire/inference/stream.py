@@ -7,8 +7,9 @@ that older clients overlook, our word for it and the status. Clients that ask fo
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from rnnserve.engine.meter import Meter
@@ -37,11 +38,13 @@ Outcome = wire.ModelInferResponse | Exception
 class Place:
     """A request's place in the line of replies."""
 
-    __slots__ = ("outcome", "request_id", "size_bytes")
+    __slots__ = ("outcome", "ready_s", "request_id", "size_bytes")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.outcome: wire.ModelInferResponse | Refusal | None = None
+        self.ready_s = 0.0
+        """When the reply was there."""
         self.size_bytes = len(request_id)
 
 
@@ -52,7 +55,9 @@ class Line:
     read its replies is not read from either.
     """
 
-    def __init__(self, span: CallSpan | None = None) -> None:
+    def __init__(self, clock: Callable[[], float], span: CallSpan | None = None) -> None:
+        """`clock` tells seconds."""
+        self._now_s = clock
         self.span = span
         """Of the call, where it is traced."""
         self._places: deque[Place] = deque()
@@ -88,6 +93,7 @@ class Line:
         """What became of a request; told once."""
         if isinstance(outcome, wire.ModelInferResponse):
             place.outcome, more_bytes = outcome, outcome.ByteSize()
+            place.ready_s = self._now_s()
         else:
             # A new one: what was raised keeps the whole request, by its traceback.
             refusal = outcome.again() if isinstance(outcome, Refusal) else internal(outcome)
@@ -136,7 +142,11 @@ class Line:
 class InferenceStreams:
     """The streams that are open now."""
 
-    def __init__(self, requests: Requests, meter: Meter) -> None:
+    def __init__(
+        self, requests: Requests, meter: Meter, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock` tells seconds."""
+        self._now_s = clock
         self._requests = requests
         self._meter = meter
         self._open: set[Line] = set()
@@ -157,7 +167,7 @@ class InferenceStreams:
         """
         if self._cut is not None:
             raise self._cut.again()
-        line = Line(span)
+        line = Line(self._now_s, span)
         self._open.add(line)
         reader = asyncio.create_task(self._read(requests, line))
         writer = asyncio.create_task(self._write(line, context))
@@ -185,6 +195,7 @@ class InferenceStreams:
             else:
                 outcome.parameters["triton_final_response"].bool_param = True
                 await context.write(wire.ModelStreamInferResponse(infer_response=outcome))
+                self._meter.replied(outcome.model_name, 1, self._now_s() - place.ready_s)
 
     async def _read(self, requests: AsyncIterator[Received], line: Line) -> None:
         try:
