@@ -25,9 +25,9 @@ from rnnserve.ops.metrics import Metrics
 from rnnserve.ops.server import calm_collector
 from rnnserve.repository.tree import read_version
 from rnnserve.v1 import rnnserve_pb2 as v1
-from rnnserve.wire.answers import StreamAnswers
 from rnnserve.wire.operations import Operations
 from rnnserve.wire.replies import Replies, Waiting
+from rnnserve.wire.stream_answers import StreamAnswers
 from rnnserve_bench.errors import BenchProblem
 
 TOKEN = (5).to_bytes(8, "little")

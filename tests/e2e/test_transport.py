@@ -9,7 +9,7 @@ import pytest
 from raw_session import RawStream, close, exchange, numbered, open_session, reason_of, step
 from rnnserve.v1 import rnnserve_pb2 as v1
 from rnnserve.v1 import rnnserve_pb2_grpc
-from rnnserve.wire.answers import MAX_EVENTS_BYTES
+from rnnserve.wire.stream_answers import MAX_EVENTS_BYTES
 from server_process import ServerProcess
 from small_models import V, publish, small_model
 

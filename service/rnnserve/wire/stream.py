@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 
 from rnnserve.errors import Reason, Refusal
 from rnnserve.v1 import rnnserve_pb2 as v1
-from rnnserve.wire.answers import Answers, ExchangeAnswers, StreamAnswers
+from rnnserve.wire.answers import Answers
 from rnnserve.wire.ends import both_ends
+from rnnserve.wire.exchange_answers import ExchangeAnswers
 from rnnserve.wire.guard import Context
 from rnnserve.wire.methods import Oversized, well_formed
 from rnnserve.wire.operations import MAX_FRAME_OPERATIONS, Operations
+from rnnserve.wire.stream_answers import StreamAnswers
 from rnnserve.wire.tracing import CallSpan
 
 MAX_UNDER_WAY = 4096

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from rnnserve.v1 import rnnserve_pb2 as v1
-from rnnserve.wire.answers import MAX_EVENTS_BYTES, ExchangeAnswers, StreamAnswers
+from rnnserve.wire.exchange_answers import ExchangeAnswers
+from rnnserve.wire.stream_answers import MAX_EVENTS_BYTES, StreamAnswers
 
 
 def fill(answers: StreamAnswers | ExchangeAnswers, number: int, size_bytes: int = 0) -> None:

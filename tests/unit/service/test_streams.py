@@ -14,8 +14,9 @@ from rnnserve.engine.session import SessionLimits
 from rnnserve.errors import Reason, Refusal
 from rnnserve.repository.spec import CarrySpec, ModelSpec, TensorSpec
 from rnnserve.v1 import rnnserve_pb2 as v1
-from rnnserve.wire.answers import MAX_EVENTS_BYTES, MAX_EXCHANGE_BYTES, ExchangeAnswers
+from rnnserve.wire.exchange_answers import MAX_EXCHANGE_BYTES, ExchangeAnswers
 from rnnserve.wire.operations import AT_A_STRETCH, LOOK_EVERY, MAX_FRAME_OPERATIONS
+from rnnserve.wire.stream_answers import MAX_EVENTS_BYTES
 from small_models import small_model
 from unit.service.calls import Client, Frames, Wire, tasks, turn, vanish
 
