@@ -110,6 +110,6 @@ def test_limits_and_versions_are_told(page):
     assert page.samples["rnnserve_draining"] == 0
     states = {
         state: page.samples[f'rnnserve_model_versions{{model="gru1",state="{state}"}}']
-        for state in ("ready", "retiring", "unavailable")
+        for state in ("ready", "stale", "retiring", "unavailable")
     }
-    assert states == {"ready": 1, "retiring": 0, "unavailable": 0}
+    assert states == {"ready": 1, "stale": 0, "retiring": 0, "unavailable": 0}

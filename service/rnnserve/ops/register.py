@@ -34,11 +34,11 @@ class Register:
         return [entry for name in self.names() for entry in self.of(name)]
 
     def broken(self) -> list[BrokenModel]:
-        """Every version that was found and can't be served."""
+        """Every version that could not be loaded as it lies there now, served before or not."""
         return [
             BrokenModel(entry.name, entry.version, entry.reason)
             for entry in self.all()
-            if entry.state is State.UNAVAILABLE and entry.reason != UNLOADED
+            if entry.reason not in ("", UNLOADED) and entry.state is not State.LOADING
         ]
 
     def ailing(self, name: str) -> set[int]:

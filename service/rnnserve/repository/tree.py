@@ -50,7 +50,7 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class BrokenModel:
-    """A model that can't be served, and why. `version` is 0 where none was found."""
+    """A model that could not be loaded, and why. `version` is 0 where none was found."""
 
     name: str
     version: int

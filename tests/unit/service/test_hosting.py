@@ -190,7 +190,8 @@ async def test_a_reload_that_fails_in_part_leaves_every_version_that_was_served(
         told = {entry.version: entry for entry in here.hosting.index() if entry.name == "sum"}
         assert {entry.state for entry in told.values()} == {State.READY}
         assert "failed" in told[1].reason
-        assert here.hosting.broken() == []
+        (broken,) = here.hosting.broken()
+        assert (broken.version, broken.problem) == (1, told[1].reason)
         (repository / "sum" / "config.pbtxt").write_text("nonsense {")
         with pytest.raises(Refusal):
             await here.hosting.load("sum")

@@ -84,6 +84,23 @@ def test_a_version_that_was_unloaded_as_was_wished_is_not_unavailable():
     assert series(metrics)["rnnserve_model_versions", MODEL, "unavailable"] == 0
 
 
+def test_a_version_that_could_not_be_loaded_again_is_served_and_stale():
+    metrics = Metrics()
+    outside = metered(metrics)
+    versions = [
+        Indexed(MODEL, 1, State.READY, "served as it was; loading it again failed: not a graph"),
+        Indexed(MODEL, 2, State.READY, ""),
+        Indexed(MODEL, 3, State.LOADING, "not a graph"),
+    ]
+    metrics.look(occupancy(outside.engine), streams=0, versions=versions)
+    found = series(metrics)
+    states = {
+        state: found["rnnserve_model_versions", MODEL, state]
+        for state in ("ready", "stale", "retiring", "unavailable")
+    }
+    assert states == {"ready": 2, "stale": 1, "retiring": 0, "unavailable": 0}
+
+
 # Replies.
 
 

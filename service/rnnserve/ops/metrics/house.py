@@ -21,7 +21,8 @@ class House:
         self._carry = gauge("rnnserve_carry_bytes", "Carried by the open sessions.", "model")
         self._versions = gauge(
             "rnnserve_model_versions",
-            "Versions of a model: ready, retiring with sessions left, or unavailable.",
+            "Versions of a model: ready, stale (served as it was, what lies there now can't be "
+            "loaded), retiring with sessions left, or unavailable.",
             *("model", "state"),
         )
         self._plain = {
@@ -65,12 +66,17 @@ def _by_state(versions: Iterable[Indexed], retiring: Iterable[str]) -> dict[Labe
             # Nobody is to be woken for what was wished.
             counts[entry.name, "ready"] += 0
             continue
-        # One that is being loaded anew is served as it was meanwhile, or wasn't.
-        state = "unavailable" if entry.state is State.UNAVAILABLE else "ready"
-        counts[entry.name, state] += 1
+        counts[entry.name, _word(entry)] += 1
     names = {name for name, _ in counts}
     return {
         (name, state): counts[name, state]
         for name in sorted(names)
-        for state in ("ready", "retiring", "unavailable")
+        for state in ("ready", "stale", "retiring", "unavailable")
     }
+
+
+def _word(entry: Indexed) -> str:
+    if entry.state is State.UNAVAILABLE:
+        return "unavailable"
+    # One that is being loaded anew is served as it was meanwhile, or wasn't.
+    return "stale" if entry.reason and entry.state is State.READY else "ready"
