@@ -8,6 +8,7 @@ from plain_models import PlainModel
 from rnnserve.engine.model import Model
 from rnnserve.engine.sequences import Sequences
 from rnnserve.errors import Refusal
+from rnnserve.repository import strings
 from rnnserve.repository.config import format_config, read_message
 from rnnserve.triton import grpc_service_pb2 as wire
 from rnnserve.triton import model_config_pb2 as triton
@@ -17,6 +18,7 @@ from rnnserve.wire.inference.repository import Indexed, State
 from rnnserve.wire.inference.requests import Requests
 from small_models import SmallModel
 from synchronous_engine import SynchronousEngine
+from tiny_models import DTYPES
 
 
 class FakeRepository:
@@ -108,3 +110,31 @@ def output(outcome: wire.ModelInferResponse | Refusal, place: int = 0) -> np.nda
     told = outcome.outputs[place]
     memory = outcome.raw_output_contents[place]
     return np.frombuffer(memory, dtypes[told.datatype]).reshape(tuple(told.shape))
+
+
+def arrays(outcome: wire.ModelInferResponse | Refusal) -> dict[str, np.ndarray]:
+    """The outputs of a reply, by name; each in the one place that clients look at."""
+    assert isinstance(outcome, wire.ModelInferResponse), outcome
+    pairs = zip(outcome.outputs, outcome.raw_output_contents, strict=True)
+    return {told.name: array(told, memory) for told, memory in pairs}
+
+
+def array(told: wire.ModelInferResponse.InferOutputTensor, memory: bytes) -> np.ndarray:
+    if told.datatype == "BYTES":
+        return strings.as_array(strings.unpack(memory), tuple(told.shape))
+    return np.frombuffer(memory, DTYPES[told.datatype]).reshape(tuple(told.shape))
+
+
+def one(value: float, of: str = "FP32") -> np.ndarray:
+    """One value of one row."""
+    return np.array([[value]], DTYPES[of])
+
+
+def words(*elements: str) -> np.ndarray:
+    return strings.as_array(list(elements), (1, len(elements)))
+
+
+def add(asked: wire.ModelInferRequest, name: str, text: np.ndarray) -> None:
+    """One more input, of text."""
+    asked.inputs.add(name=name, datatype="BYTES", shape=text.shape)
+    asked.raw_input_contents.append(strings.pack(text))
