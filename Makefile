@@ -53,7 +53,8 @@ bench: $(READY)
 	$(BIN)/python -m rnnserve_bench run
 
 soak: $(READY)
-	$(BIN)/python -m rnnserve_bench soak --minutes 60
+	$(BIN)/python -m rnnserve_bench soak --minutes 60 --output bench
+	$(BIN)/python -m rnnserve_bench report --output bench
 
 capacity: $(READY)
 	$(BIN)/python -m rnnserve_bench capacity

@@ -34,6 +34,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def lines() -> str:
+    """Both, as two items of a list."""
+    facts = ", ".join(f"{key}: {value}" for key, value in machine().items())
+    return f"- {facts}\n- {', '.join(f'{name} {found}' for name, found in versions().items())}"
+
+
 def _processor() -> str:
     words: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -21,7 +21,8 @@ from rnnserve_bench.targets import Verdict, verdicts
 from rnnserve_bench.words import ABOUT, HOW_TO_READ, NOTES, SHAPES, TRITON_NOTE
 
 REPORT = "RESULTS.md"
-PROFILES, CAPACITY = "profile-*.md", "capacity.md"
+PROFILES, OTHERS = "profile-*.md", ("capacity.md", "soak.md")
+"""What other commands have left to be told here."""
 FULL_LOAD = 0.95
 """From this share on, the load's core counts as saturated."""
 
@@ -47,8 +48,7 @@ def _page(results: Results, drawn: dict[str, str], folder: Path) -> str:
     parts += _curves(results, drawn)
     for profile in sorted(folder.glob(PROFILES)):
         parts += [profile.read_text().strip()]
-    if (capacity := folder / CAPACITY).exists():
-        parts += [capacity.read_text().strip()]
+    parts += [(folder / page).read_text().strip() for page in OTHERS if (folder / page).exists()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

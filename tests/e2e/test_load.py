@@ -217,4 +217,5 @@ def test_a_short_soak_finds_nothing_that_grows(tmp_path):
     assert not found["failures"]
     assert all(found["performances"].values())
     assert len(found["performances"]) == 9
+    assert "| memory_mb |" in (tmp_path / "soak.md").read_text()
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")

@@ -90,12 +90,10 @@ def write(findings: list[Finding], folder: Path) -> None:
         "findings": [finding.as_dict() for finding in findings],
     }
     (folder / JSON).write_text(json.dumps(data, indent=1) + "\n")
-    facts = ", ".join(f"{k}: {v}" for k, v in machine.machine().items())
-    versions = ", ".join(f"{k} {v}" for k, v in machine.versions().items())
     parts = [
         "## What it stands",
         "    python -m rnnserve_bench capacity",
-        f"- {facts}\n- {versions}",
+        machine.lines(),
     ]
     for finding in findings:
         parts += [f"### {finding.title}", finding.how, finding.table().markdown()]

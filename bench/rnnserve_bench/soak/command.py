@@ -73,7 +73,7 @@ def soak(
     seed
         Of what the clients do.
     output
-        Folder for soak.json and soak.png.
+        Folder for soak.json, soak.md and soak.png.
     """
     console = Console(stderr=True, highlight=False)
     every_s = sample_s or min(15.0, max(0.25, minutes * 60 / SAMPLES))

@@ -1,4 +1,4 @@
-"""What a soak leaves: a table, JSON, and a picture of everything over time."""
+"""What a soak leaves: a table, JSON, a page, and a picture of everything over time."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Shown
 
 from rnnserve_bench import machine
 from rnnserve_bench.soak.drift import WARM_SHARE, Drift
 from rnnserve_bench.soak.observing import Look
-from rnnserve_bench.tables import number
+from rnnserve_bench.tables import Table, number
 
 DPI = 110
-JSON, PNG = "soak.json", "soak.png"
+JSON, PAGE, PNG = "soak.json", "soak.md", "soak.png"
+HEAD = ("", "begins", "grows", "an hour", "allowed", "")
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("memory (MB)", ("memory_mb",)),
     ("threads, files, tasks", ("threads", "files", "tasks")),
@@ -34,6 +35,20 @@ class Soak:
     performances: dict[str, int]
     problems: list[str] = field(default_factory=list)
     """Each is a reason to fail; a drift is one too."""
+
+    @property
+    def minutes(self) -> float:
+        return self.looks[-1].time_s / 60 if self.looks else 0.0
+
+    @property
+    def title(self) -> str:
+        """How long, and how much happened."""
+        return f"{self.minutes:.1f} minutes, {sum(self.performances.values()):,} performances"
+
+    @property
+    def cast(self) -> str:
+        """How often each role was performed."""
+        return ", ".join(f"{count:,} {role}" for role, count in self.performances.items())
 
     @property
     def failures(self) -> list[str]:
@@ -57,27 +72,42 @@ class Soak:
 
 def show(console: Console, soak: Soak) -> None:
     """The table."""
-    minutes = soak.looks[-1].time_s / 60 if soak.looks else 0.0
-    total = sum(soak.performances.values())
-    table = Table(title=f"{minutes:.1f} minutes, {total:,} performances", title_justify="left")
-    for place, name in enumerate(("", "begins", "grows", "an hour", "allowed", "")):
+    table = Shown(title=soak.title, title_justify="left")
+    for place, name in enumerate(HEAD):
         table.add_column(name, justify="right" if place else "left")
     for drift in soak.drifts:
-        figures = (drift.begin, drift.growth, drift.an_hour, drift.allowed)
-        word = "[red]drifts[/red]" if drift.is_drifting else "flat"
-        table.add_row(f"{drift.name}", *map(number, figures), word)
+        table.add_row(*cells(drift), style="red" if drift.is_drifting else None)
     console.print(table)
-    console.print(
-        ", ".join(f"{count:,} {role}" for role, count in soak.performances.items()), markup=False
-    )
+    console.print(soak.cast, markup=False)
     for failure in soak.failures:
         console.print(f"! {failure}", style="red", markup=False)
 
 
+def cells(drift: Drift) -> tuple[str, ...]:
+    """A row of the table."""
+    figures = (drift.begin, drift.growth, drift.an_hour, drift.allowed)
+    return (drift.name, *map(number, figures), "drifts" if drift.is_drifting else "flat")
+
+
+def page(soak: Soak) -> str:
+    """The page that `report` makes a part of RESULTS.md."""
+    parts = [
+        "## Hours of mixed traffic",
+        f"    python -m rnnserve_bench soak --minutes {soak.minutes:.2g}",
+        machine.lines(),
+        f"{soak.title}: {soak.cast}.",
+        Table(HEAD, tuple(map(cells, soak.drifts))).markdown(),
+        *(f"**{failure}**" for failure in soak.failures),
+        f"![everything that was sampled, over time]({PNG})",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def write(soak: Soak, folder: Path) -> None:
-    """JSON and PNG into the folder, made if there is none."""
+    """JSON, page and PNG into the folder, made if there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON).write_text(json.dumps(soak.as_dict(), indent=1, allow_nan=False) + "\n")
+    (folder / PAGE).write_text(page(soak))
     if len(soak.looks) > 1:
         draw(soak, folder / PNG)
 
