@@ -104,7 +104,7 @@ class TalkingCrowd:
         for content, ids, answers in zip(frames, self._shares, everybodys, strict=True):
             frame = v1.OperationFrame.FromString(content)
             answers.promise(len(ids))
-            self._operations.apply(frame.operations, answers)
+            self._operations.apply(frame.operations, answers, self._engine.now_s())
         while (batch := rounds.take(self._model)) is not None:
             work = rounds.gather(self._model, batch)
             rounds.finish(self._model, work, rounds.compute(self._model, work))

@@ -110,8 +110,11 @@ class Refusal(Exception):
         self.facts = {key: str(value) for key, value in facts.items()}
 
     def again(self) -> "Refusal":
-        """The same, to be raised anew: an exception that is raised twice keeps both tracebacks."""
-        return Refusal(self.reason, self.message, retry_after_s=self.retry_after_s, **self.facts)
+        """The same, to be raised anew: an exception that is raised twice keeps both tracebacks, and
+        with them whatever was at work there."""
+        again = Refusal(self.reason, self.message, retry_after_s=self.retry_after_s)
+        again.facts = self.facts
+        return again
 
 
 class ModelProblem(Exception):

@@ -21,17 +21,19 @@ class Backlog:
 
     def __init__(self, limits: BacklogLimits) -> None:
         self.limits = limits
-        self._told: Refusal | None = None
-        """What the latest one was told who wasn't let in."""
         self.steps = 0
         self.bytes = 0
 
+    def has_room(self, steps: int, size_bytes: int) -> bool:
+        """Whether so much would be taken in."""
+        return (
+            self.steps + steps <= self.limits.max_steps
+            and self.bytes + size_bytes <= self.limits.max_bytes
+        )
+
     def take_in(self, steps: int, size_bytes: int) -> bool:
         """Count a chunk that comes in; False, and nothing is counted, when it is too much."""
-        if (
-            self.steps + steps > self.limits.max_steps
-            or self.bytes + size_bytes > self.limits.max_bytes
-        ):
+        if not self.has_room(steps, size_bytes):
             return False
         self.steps += steps
         self.bytes += size_bytes
@@ -44,15 +46,12 @@ class Backlog:
 
     def refusal(self, wait_s: float) -> Refusal:
         """What one is told who isn't let in, with about `wait_s` of work waiting."""
-        # By then about half of what waits now will have gone. Rounded, so that many are told the
-        # same: in an overload thousands a second are.
-        retry_after_s = round(min(max(wait_s / 2, LEAST_RETRY_S), MOST_RETRY_S), 2)
-        if self._told is None or self._told.retry_after_s != retry_after_s:
-            self._told = Refusal(
-                Reason.OVERLOADED,
-                f"as much waits as may wait: {self.limits.max_steps} steps or "
-                f"{self.limits.max_bytes} bytes",
-                retry_after_s=retry_after_s,
-                limit=self.limits.max_steps,
-            )
-        return self._told.with_traceback(None)
+        return Refusal(
+            Reason.OVERLOADED,
+            f"there is no room: at most {self.limits.max_steps} steps may wait and "
+            f"{self.limits.max_bytes} bytes",
+            # By then about half of what waits now will have gone. Rounded, so that many are told
+            # the same: in an overload thousands a second are.
+            retry_after_s=round(min(max(wait_s / 2, LEAST_RETRY_S), MOST_RETRY_S), 2),
+            limit=self.limits.max_steps,
+        )

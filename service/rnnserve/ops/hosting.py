@@ -115,7 +115,7 @@ class Hosting:
                 yield self._entry(served.find(name, version))
 
     def broken(self) -> list[BrokenModel]:
-        """Every model that was found and can't be served."""
+        """Every version that could not be loaded as it lies there now."""
         return self._register.broken()
 
     def index(self) -> Sequence[Indexed]:

@@ -38,7 +38,8 @@ async def guarded(
     except grpc.aio.AbortError:
         raise
     except Refusal as refusal:
-        code, cause = code_of(refusal.reason), refusal
+        # What was raised holds the whole call by its traceback, this frame included.
+        code, cause = code_of(refusal.reason), refusal.again()
         await _abort(context, meter, refusal, code)
     except Exception as error:
         if context.cancelled() or context.done():

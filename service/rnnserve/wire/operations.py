@@ -58,25 +58,27 @@ class Operations:
         `timeout_s`: how long the answers are of use to the caller. Where `answers` are abandoned
         meanwhile, what is left of the frame was never taken in.
         """
+        arrived_s = self._engine.now_s()
         for first in range(0, len(frame.operations), AT_A_STRETCH):
             if first:
                 await asyncio.sleep(0)
                 if answers.is_abandoned:
                     return
             operations = frame.operations[first : first + AT_A_STRETCH]
-            self.apply(operations, answers, timeout_s, first)
+            self.apply(operations, answers, arrived_s, timeout_s, first)
 
     def apply(
         self,
         operations: Iterable[v1.Operation],
         answers: Answers,
+        arrived_s: float,
         timeout_s: float = math.inf,
         first: int = 0,
     ) -> None:
-        """Start some operations, the `first` of which has that place in its frame."""
-        session, now_s = self._engine.session, self._engine.now_s()
+        """Start some operations, the `first` of which has that place in its frame; it came at
+        `arrived_s` on the engine's clock."""
         self._applying = True
-        full, span = False, answers.span
+        full = False
         no_room: Refusal | None = None
         for place, operation in enumerate(operations, first):
             kind = operation.WhichOneof("kind")
@@ -90,39 +92,48 @@ class Operations:
                         retry_after_s=0.01,
                     )
                 if kind == "step":
-                    step = operation.step
-                    entry = session(step.session_id, now_s)
-                    model = entry.model
-                    if no_room is not None and step.index == entry.session.admitted:
-                        raise no_room.with_traceback(None)
-                    shapes = None
-                    if model.spec.is_shaped:
-                        shapes = shapes_of(model.spec, step)
-                        self._engine.check_growth(model)
-                    told: Listener = partial(self._stepped, operation.id, answers, place, model)
-                    if span is not None:
-                        if span.skips:
-                            span.skips -= 1
-                        else:
-                            told = span.step(told, model, now_s)
-                    model.submit(
-                        entry.session,
-                        step.index,
-                        check(model.spec, step) if shapes is None else tuple(step.inputs),
-                        told,
-                        now_s,
-                        min(timeout_s, step.timeout_us / 1e6) if step.timeout_us else timeout_s,
-                        shapes=shapes,
-                    )
+                    self._step(operation, answers, place, arrived_s, timeout_s, no_room)
                 elif kind is None:
                     raise Refusal(Reason.MISSING_FIELD, "an operation without a kind", field="kind")
                 else:
                     self._kinds[kind](operation, answers, place)
             except Exception as error:
-                if isinstance(error, Refusal) and error.reason is Reason.OVERLOADED:
-                    no_room = error
                 self._refused(operation.id, answers, place, error)
+                if isinstance(error, Refusal) and error.reason is Reason.OVERLOADED and not full:
+                    # Its way here holds all that is at work here.
+                    no_room = error.with_traceback(None)
         self._applying = False
+
+    def _step(
+        self,
+        operation: v1.Operation,
+        answers: Answers,
+        place: int,
+        arrived_s: float,
+        timeout_s: float,
+        no_room: Refusal | None,
+    ) -> None:
+        """`no_room`: what one before it was told that found none."""
+        step = operation.step
+        entry = self._engine.session(step.session_id, arrived_s)
+        model, shapes = entry.model, None
+        if model.spec.is_shaped:
+            shapes = shapes_of(model.spec, step)
+            self._engine.check_growth(model)
+            inputs = tuple(step.inputs)
+        else:
+            inputs = check(model.spec, step)
+            if no_room is not None and model.finds_no_room(entry.session, step.index, inputs):
+                raise no_room
+        told: Listener = partial(self._stepped, operation.id, answers, place, model)
+        if (span := answers.span) is not None:
+            if span.skips:
+                span.skips -= 1
+            else:
+                told = span.step(told, model, arrived_s)
+        if step.timeout_us:
+            timeout_s = min(timeout_s, step.timeout_us / 1e6)
+        model.submit(entry.session, step.index, inputs, told, arrived_s, timeout_s, shapes=shapes)
 
     def replies(self) -> Replies:
         """For the answers of one call."""

@@ -24,6 +24,8 @@ class Method:
     is_long: bool = False
     """Whether a call of it may have steps without end."""
     is_http: bool = False
+    path: str = ""
+    """Of a call over HTTP."""
 
 
 class CallSpan(Protocol):

@@ -1,7 +1,5 @@
 """What is not let in, why, and that a refusal leaves everything as it was."""
 
-import traceback
-
 import numpy as np
 import pytest
 
@@ -72,16 +70,6 @@ def test_a_longer_wait_is_told_the_more_waits():
     assert all(waits_s)
     assert waits_s == sorted(waits_s)
     assert waits_s[0] < waits_s[-1]
-
-
-def test_a_crowd_that_is_refused_leaves_nothing_behind_in_what_it_is_told():
-    engine = SynchronousEngine(MODEL, backlog=BacklogLimits(max_steps=1))
-    session = engine.open()
-    depths = set()
-    for _ in range(3):
-        refusal = refusal_of(engine.submit, session, 0, [1, 2])
-        depths.add(len(traceback.extract_tb(refusal.__traceback__)))
-    assert len(depths) == 1  # one refusal for all, and none's way to it is kept
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,24 @@
 """Connections to the HTTP server: what is no HTTP, what is too large, who may call, and its end."""
 
 import asyncio
+import gc
 import gzip
 import json
 import logging
 import socket
+import weakref
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plain_models import doubling_model, marked_model
+from rnnserve.errors import Reason, Refusal
 from rnnserve.wire.http.document import MAX_JSON_BYTES
+from rnnserve.wire.http.guard import Guard
 from rnnserve.wire.http.inference import HEADER_LENGTH
 from rnnserve.wire.http.server import HttpServer
 from small_models import small_model
@@ -157,6 +162,30 @@ async def test_a_client_that_is_gone_while_it_is_written_to_is_no_error(caplog):
     await one.stop(1.0)
     assert caplog.records == []
     assert notes.refusals == []
+
+
+class Body:
+    """Of megabytes, maybe."""
+
+
+async def test_what_is_refused_keeps_nothing_of_its_request_alive():
+    kept: list[weakref.ref[Body]] = []
+
+    async def refuses(request: web.Request) -> web.Response:
+        body = Body()
+        kept.append(weakref.ref(body))
+        raise Refusal(Reason.MALFORMED, "no")
+
+    guard = Guard(HttpNotes())
+    request = make_mocked_request("GET", "/")
+    gc.collect()
+    gc.disable()
+    try:
+        response = await guard.middleware(request, refuses)
+        assert response.status == 400
+        assert kept[0]() is None
+    finally:
+        gc.enable()
 
 
 # Pages of other origins.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import count
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -11,8 +12,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from rnnserve.errors import Reason
 from rnnserve.ops.tracing import Spans
+from rnnserve.wire.http import routes
+from rnnserve.wire.http.inference import write_json
 from small_models import small_model
-from unit.service.http_calls import World, serving, until
+from unit.service.http_calls import serving, until
 
 MODEL = small_model("gru", 1)
 TRACE, ABOVE = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -53,6 +56,8 @@ async def test_a_request_and_its_step_belong_to_the_callers_trace():
     assert dict(call.attributes) == {
         "http.request.method": "POST",
         "http.route": "/v2/models/{name}/infer",
+        "url.path": "/v2/models/gru1/infer",
+        "url.scheme": "http",
         "http.response.status_code": 200,
         "rnnserve.chunks": 1,
     }
@@ -126,15 +131,35 @@ async def test_a_client_that_leaves_ends_its_span_without_a_status():
     assert call.status.status_code is StatusCode.UNSET
 
 
-async def answered_twice(world: World) -> None:
-    going_on = {**STEP, "parameters": {"sequence_id": 7}}
-    assert (await world.infer(STEP)).status == (await world.infer(going_on)).status == 200
+async def test_a_generation_that_fails_after_its_first_event_is_the_servers():
+    kept = Kept()
+    body = {"text_input": "abc", "parameters": {"max_tokens": 40, "temperature": 0.0}}
+    runs, run = count(), MODEL.runner().run
+
+    def wearing_out(*rows):
+        if next(runs) > 20:
+            raise RuntimeError("worn out")
+        return run(*rows)
+
+    async with serving(MODEL, run=wearing_out, tracer=kept.tracer) as world:
+        reply = await world.post("/v2/models/gru1/generate_stream", body)
+    assert reply.status == 200
+    assert b"model_failed" in reply.body
+    span = kept.one(STREAM)
+    assert span.attributes["http.response.status_code"] == 200
+    assert span.attributes["error.type"] == Reason.MODEL_FAILED
+    assert span.status.status_code is StatusCode.ERROR
 
 
-async def test_every_reply_is_counted_once_from_when_it_was_there():
+async def test_a_reply_is_counted_once_from_when_it_was_there_until_it_is_written(monkeypatch):
     async with serving(MODEL) as world:
-        await answered_twice(world)
+
+        def slowly(*written):
+            world.outside.now_s += 3.0
+            return write_json(*written)
+
+        monkeypatch.setattr(routes, "write_json", slowly)
+        world.outside.now_s = 7.0
+        assert (await world.infer(STEP)).status == 200
         await asyncio.gather(world.infer({"inputs": []}), world.post("/v2/models/no/infer", STEP))
-        replies = world.outside.notes.replies
-    assert [(model, answers) for model, answers, _ in replies] == [("gru1", 1)] * 2
-    assert all(reply_s >= 0 for _, _, reply_s in replies)
+        assert world.outside.notes.replies == [("gru1", 1, 3.0)]

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
 from plain_models import memory_model
 from rnnserve.engine.meter import Cause
@@ -99,6 +100,16 @@ def test_a_version_that_could_not_be_loaded_again_is_served_and_stale():
         for state in ("ready", "stale", "retiring", "unavailable")
     }
     assert states == {"ready": 2, "stale": 1, "retiring": 0, "unavailable": 0}
+
+
+def test_a_single_family_can_be_asked_for_as_long_as_its_model_is_there():
+    metrics = Metrics()
+    metrics.expect(MODEL, generates=True)
+    for name in ("rnnserve_sessions", "rnnserve_steps_total", "rnnserve_step_seconds_count"):
+        assert MODEL in generate_latest(metrics.registry.restricted_registry([name])).decode()
+    metrics.forget(MODEL)
+    metrics.opened(MODEL)  # by who began before it went
+    assert not [labels for labels in series(metrics) if MODEL in labels]
 
 
 # Replies.

@@ -1,7 +1,9 @@
 """Streams without a network: what is sent together, what a vanished client leaves, and cuts."""
 
 import asyncio
+import gc
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +21,7 @@ from rnnserve.wire.operations import AT_A_STRETCH, LOOK_EVERY, MAX_FRAME_OPERATI
 from rnnserve.wire.stream_answers import MAX_EVENTS_BYTES
 from small_models import small_model
 from unit.service.calls import Client, Frames, Wire, tasks, turn, vanish
+from unit.service.http_calls import until
 
 MODEL = small_model("gru", 1)
 
@@ -114,7 +117,7 @@ async def test_the_shorter_of_a_steps_and_its_calls_timeout_holds(timeout_us):
     wire.outside.submit(wire.outside.open(), 0, [1] * 100)
     answers = ExchangeAnswers(1)
     operation = step(session, 0, [1], timeout_us=timeout_us)
-    wire.operations.apply([operation], answers, math.inf)
+    wire.operations.apply([operation], answers, wire.outside.engine.now_s(), math.inf)
     refused = answers.frame.events[0].HasField("error")
     assert refused is (timeout_us > 0)
     wire.outside.run_all()
@@ -213,27 +216,86 @@ async def test_resends_are_refused_while_their_answers_are_not_read():
     assert len(answered) * answer_bytes <= MAX_EXCHANGE_BYTES + LOOK_EVERY * answer_bytes
 
 
-async def test_behind_a_step_without_room_a_frame_finds_room_for_no_new_one():
+async def test_a_step_without_room_takes_none_from_those_behind_it_that_have():
     wire = Wire(MODEL, backlog=BacklogLimits(max_steps=4))
-    answered, late, small = (wire.outside.open() for _ in range(3))
+    large, small, other = (wire.outside.open() for _ in range(3))
+    events = await events_of(
+        wire, step(large, 0, [1] * 5), step(small, 0, [1]), step(other, 0, [1, 2, 3])
+    )
+    assert [event.WhichOneof("kind") for event in events] == ["error", "stepped", "stepped"]
+    assert refusal(events[0])[1] == "overloaded"
+
+
+async def test_in_a_full_house_everyone_is_told_what_he_is_told_alone():
+    wire = Wire(MODEL, backlog=BacklogLimits(max_steps=4))
+    answered, waiting, late, later = (wire.outside.open() for _ in range(4))
     await events_of(wire, step(answered, 0, [1]))
     events = await events_of(
         wire,
-        step(answered, 1, [2, 3]),
-        step(late, 0, [1, 2, 3]),  # no room
-        step(small, 0, [1]),
-        step(small, 0, [1]),
-        step(late, 3, [1]),  # a gap, whoever has room
+        step(waiting, 0, [1, 2, 3, 4]),
+        step(late, 0, [1]),
+        step(later, 0, [1]),
+        step(later, 0, []),
+        step(later, 0, [10_000]),
+        step(later, 0, [1] * (SessionLimits().max_chunk_steps + 1)),
+        step(later, 1, [1]),
         step(answered, 0, [1]),
+        step(waiting, 0, [1, 2, 3, 4]),
         v1.Operation(close=v1.Close(session_id=late)),
     )
-    kinds = ["stepped", "error", "error", "error", "error", "stepped", "closed"]
-    assert [event.WhichOneof("kind") for event in events] == kinds
-    reasons = [refusal(event)[1] for event in events if event.HasField("error")]
-    assert reasons == ["overloaded", "overloaded", "overloaded", "index_gap"]
-    (again,) = await events_of(wire, step(small, 0, [1]))
+    told = [
+        refusal(event)[1] if event.HasField("error") else event.WhichOneof("kind")
+        for event in events
+    ]
+    assert told == [
+        "stepped",
+        "overloaded",
+        "overloaded",
+        "empty_chunk",
+        "value_out_of_range",
+        "chunk_too_long",
+        "index_gap",
+        "stepped",
+        "stepped",
+        "closed",
+    ]
+    assert wire.outside.notes.resends == 2
+    (again,) = await events_of(wire, step(later, 0, [1]))
     assert again.HasField("stepped")
     assert wire.outside.audit() == []
+
+
+@pytest.mark.parametrize("steps", [[1], [1, 2, 3]])
+async def test_a_refusal_keeps_nothing_of_its_call_alive(steps):
+    wire = Wire(MODEL, backlog=BacklogLimits(max_steps=1))
+    wire.outside.submit(wire.outside.open(), 0, [1])
+    operations = [step(wire.outside.open(), 0, steps) for _ in range(3)]
+    answers = ExchangeAnswers(len(operations))
+    gc.collect()
+    gc.disable()
+    try:
+        wire.operations.apply(operations, answers, 0.0)
+        assert all(event.HasField("error") for event in answers.frame.events)
+        left = weakref.ref(answers)
+        del answers
+        assert left() is None
+    finally:
+        gc.enable()
+    wire.outside.run_all()
+
+
+async def test_all_steps_of_a_long_frame_came_when_it_came():
+    wire = Wire(MODEL)
+    sessions = [wire.outside.open() for _ in range(2 * AT_A_STRETCH)]
+    frame = v1.OperationFrame(operations=[step(session, 0, [1]) for session in sessions])
+    call = asyncio.create_task(wire.streams.exchange(frame, Client(left_s=1.0)))
+    await until(lambda: wire.outside.model.waiting_steps)
+    wire.outside.now_s += 0.5  # others have their turn, and take it
+    await turn()
+    pending = [wire.outside.model.sessions[session].pending[0] for session in sessions]
+    assert {(chunk.submitted_s, chunk.deadline_s) for chunk in pending} == {(0.0, 1.0)}
+    wire.outside.run_all()
+    await call
 
 
 async def test_others_have_their_turn_within_a_long_frame():
@@ -257,10 +319,7 @@ async def test_of_a_long_frame_whose_client_vanishes_the_rest_is_not_taken_in():
     wire, frames, client = Wire(MODEL), Frames(), Client()
     call = asyncio.create_task(wire.streams.serve(frames, client))
     frames.send(*[v1.Operation(open=v1.Open(model=wire.name))] * MAX_FRAME_OPERATIONS)
-    begun: list[str] = []
-    while not begun:
-        await asyncio.sleep(0)
-        begun += wire.outside.model.sessions
+    await until(lambda: wire.outside.model.sessions)
     await vanish(call)
     await turn()
     assert len(wire.outside.model.sessions) < MAX_FRAME_OPERATIONS

@@ -31,9 +31,13 @@ class Histograms(Collector):
         """Show this model no more."""
         self.of.pop(model, None)
 
+    def describe(self) -> Iterator[HistogramMetricFamily]:
+        """For /metrics?name[]=..., which asks for single families."""
+        yield HistogramMetricFamily(self._name, self._help, labels=["model"])
+
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        family = HistogramMetricFamily(self._name, self._help, labels=["model"])
-        for model, tally in tuple(self.of.items()):
+        (family,) = self.describe()
+        for model, tally in self.of.copy().items():
             buckets, total = tally.cumulative()
             family.add_metric([model], buckets, total)
         yield family
@@ -69,12 +73,17 @@ class Counts(Collector):
         self._counts.pop(values, None)
 
     def add(self, count: int, *values: str) -> None:
-        """So many more."""
-        self._counts[values] = self._counts.get(values, 0) + count
+        """So many more; of those alone that are expected: a model may be gone already."""
+        if values in self._counts:
+            self._counts[values] += count
+
+    def describe(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """For /metrics?name[]=..., which asks for single families."""
+        yield self._family(self._name, self._help, labels=self._labels)
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        family = self._family(self._name, self._help, labels=self._labels)
-        for values, count in tuple(self._counts.items()):
+        (family,) = self.describe()
+        for values, count in self._counts.copy().items():
             family.add_metric(values, count)
         yield family
 
@@ -92,8 +101,12 @@ class Found(Collector):
         """From now on these, by the values of the labels. The mapping must not change."""
         self._values = values
 
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """For /metrics?name[]=..., which asks for single families."""
+        yield GaugeMetricFamily(self._name, self._help, labels=self._labels)
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        family = GaugeMetricFamily(self._name, self._help, labels=self._labels)
+        (family,) = self.describe()
         for labels, value in self._values.items():
             family.add_metric(labels, value)
         yield family

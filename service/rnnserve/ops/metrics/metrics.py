@@ -85,7 +85,8 @@ class Metrics:
         )
         self._reply = histogram(
             "rnnserve_reply_seconds",
-            "From a chunk's answer until gRPC, or HTTP, has taken the message with it.",
+            "From a chunk's answer until gRPC has taken the message with it; of a call with one "
+            "reply, until that is handed over.",
             LATENCY_BUCKETS_S,
         )
         self._first_token = histogram(
@@ -219,4 +220,6 @@ class Metrics:
         self._tokens.add(tokens, model)
 
     def refused(self, reason: Reason) -> None:
-        self._errors.add(1, reason, reason.fault.value)
+        labels = (reason, reason.fault.value)
+        self._errors.expect(*labels)
+        self._errors.add(1, *labels)

@@ -96,12 +96,21 @@ class Call:
             span.set_attribute("http.response.status_code", int(code))
         if cause is not None:
             span.set_attributes(_why(cause))
-        if code in FAILURES or (code.isdecimal() and int(code) >= LEAST_FAILURE):
+        if self._has_failed(code, cause):
             span.set_status(trace.StatusCode.ERROR)
         chunks = self._chunks - self.skips
         counts = {"chunks": chunks, "errors": self._errors, "tokens": self._tokens}
         span.set_attributes({f"rnnserve.{name}": count for name, count in counts.items() if count})
         span.end(self._ns(self._now_s()))
+
+    def _has_failed(self, code: str, cause: Refusal | None) -> bool:
+        """Whether the server did; the rest is the caller's."""
+        if not self._is_http:
+            return code in FAILURES
+        if cause is not None and cause.reason.fault is Fault.SERVER:
+            # Maybe after the response had begun with 200.
+            return True
+        return bool(code) and int(code) >= LEAST_FAILURE
 
     def _refused_step(self, model: Model, asked_s: float, refusal: Refusal) -> None:
         attributes = _attributes(model) | _why(refusal)
@@ -151,7 +160,12 @@ def named(method: Method) -> Attributes:
     if not method.is_http:
         return {"rpc.system.name": "grpc", "rpc.method": method.name}
     verb, _, route = method.name.partition(" ")
-    return {"http.request.method": verb, "http.route": route}
+    return {
+        "http.request.method": verb,
+        "http.route": route,
+        "url.path": method.path,
+        "url.scheme": "http",
+    }
 
 
 def _attributes(model: Model, session_id: str = "") -> Attributes:

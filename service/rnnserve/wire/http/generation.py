@@ -22,7 +22,7 @@ from rnnserve.wire.generate import Generations
 from rnnserve.wire.http import document
 from rnnserve.wire.http.body import body_of
 from rnnserve.wire.http.document import INT64_END, UINT64_END, Fields, malformed
-from rnnserve.wire.http.guard import SPAN
+from rnnserve.wire.http.guard import CAUSE, SPAN
 from rnnserve.wire.http.readers import Events, WholeText
 from rnnserve.wire.status import internal
 
@@ -54,8 +54,9 @@ class Generate:
         except Exception as error:
             if not events.begun or isinstance(error, ConnectionError):
                 raise
-            refusal = error if isinstance(error, Refusal) else internal(error)
+            refusal = error.again() if isinstance(error, Refusal) else internal(error)
             self._meter.refused(refusal.reason)
+            request[CAUSE] = refusal
             await events.fail(refusal)
         return events.response
 

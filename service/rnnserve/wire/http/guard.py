@@ -16,6 +16,8 @@ R = TypeVar("R", bound=web.StreamResponse)
 
 SPAN: web.RequestKey[CallSpan | None] = web.RequestKey("span")
 """Where a request has the span of its call, or None."""
+CAUSE: web.RequestKey[Refusal | None] = web.RequestKey("cause")
+"""Why it failed, if it did; also after the response had begun."""
 TRACED = {"infer": False, "generate": True, "generate_stream": True}
 """The last word of the paths that run a model, and whether it may take long."""
 
@@ -46,35 +48,37 @@ class Guard:
             self._count()
             if self._allow_origin and request.method == "OPTIONS":
                 return _preflight()
-            span = request[SPAN] = self._span(request)
-            code, cause = "", None
+            request[SPAN] = request[CAUSE] = None
+            code = ""
             try:
-                response, cause = await self._answer(request, handler)
+                response = await self._answer(request, handler)
                 code = str(response.status)
             finally:
-                if span is not None:
-                    span.end(code, cause)
+                if (span := request[SPAN]) is not None:
+                    span.end(code, request[CAUSE])
             return response
 
         return around
 
-    async def _answer(
-        self, request: web.Request, handler: Handler
-    ) -> tuple[web.StreamResponse, Refusal | None]:
-        """What is answered, and why where it is a refusal."""
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            return await handler(request), None
+            request[SPAN] = self._span(request)
+            return await handler(request)
         except web.HTTPException as error:
-            return self._nothing_there(request, error), None
+            return self._nothing_there(request, error)
         except Refusal as refusal:
-            cause = refusal
+            return self._refused(request, refusal)
         except Exception as error:
             if request.transport is None or request.transport.is_closing():
                 # Nobody is left to be told; most likely that is the error.
                 raise ConnectionError from error
-            cause = internal(error)
-        self._meter.refused(cause.reason)
-        return response_of(cause), cause
+            return self._refused(request, internal(error))
+
+    def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
+        self._meter.refused(refusal.reason)
+        # What was raised holds the whole request by its traceback.
+        request[CAUSE] = refusal.again()
+        return response_of(refusal)
 
     def _span(self, request: web.Request) -> CallSpan | None:
         """Of a call that runs a model, where it is traced."""
@@ -84,7 +88,8 @@ class Guard:
         path = resource.canonical
         if (call := path.rpartition("/")[2]) not in TRACED:
             return None
-        method = Method(f"{request.method} {path}", is_long=TRACED[call], is_http=True)
+        name = f"{request.method} {path}"
+        method = Method(name, is_long=TRACED[call], is_http=True, path=request.path)
         headers = request.headers.items()
         return self._tracer.call(method, [(key.lower(), value) for key, value in headers])
 
