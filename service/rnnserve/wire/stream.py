@@ -99,6 +99,9 @@ class Streams:
                     return
                 answers.promise(_count(frame))
                 await self._apply(frame, answers, math.inf)
+        except Refusal as refusal:
+            # What was raised holds this frame, and all that was read, by its traceback.
+            answers.fail(refusal.again())
         except Exception as error:
             answers.fail(error)
         answers.finish()

@@ -1,9 +1,12 @@
 """Spans without a collector: of which calls and chunks there are some, and what they say."""
 
 import asyncio
+import gc
 import random
+import weakref
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise, repeat
 
 import grpc
@@ -362,6 +365,25 @@ async def test_a_calls_span_has_the_status_that_the_caller_gets(raised, code, er
     assert found.attributes.get("error.type") == error
     assert found.status.status_code is status
     assert "secret" not in found.to_json()
+
+
+async def test_what_a_call_is_refused_with_keeps_nothing_of_it_alive():
+    traced, lefts = Traced(), []
+
+    async def call() -> None:
+        client = Client()
+        lefts.append(weakref.ref(client))
+        with suppress(grpc.aio.AbortError):
+            async with guarded(Caller(), traced.engine.notes, tracer=traced.spans, method=LONG):
+                raise Refusal(Reason.MALFORMED, "no")
+
+    gc.collect()
+    gc.disable()
+    try:
+        await call()
+        assert lefts[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_bug_can_be_found_in_the_log_by_its_span(caplog):

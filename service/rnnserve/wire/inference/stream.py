@@ -208,6 +208,9 @@ class InferenceStreams:
                 if line.is_abandoned:
                     return
                 self._take(request, line)
+        except Refusal as refusal:
+            # What was raised holds this frame, and all that was read, by its traceback.
+            line.fail(refusal.again())
         except Exception as error:
             line.fail(error)
         line.finish()
