@@ -65,7 +65,7 @@ def unavailable(name: str, version: int, problem: Exception) -> Indexed:
     """A version that can't be served; the log says more than clients are told."""
     known = isinstance(problem, ModelProblem)
     cause = problem.__cause__ if known else problem
-    logger.error("model %r is not served: %s", name, problem, exc_info=cause)
+    logger.error("model %r can't be loaded: %s", name, problem, exc_info=cause)
     text = str(problem) if known else "it could not be read; the log says why"
     return Indexed(printable(name), version, State.UNAVAILABLE, printable(text))
 
