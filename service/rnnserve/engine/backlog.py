@@ -33,10 +33,10 @@ class Backlog:
 
     def take_in(self, steps: int, size_bytes: int) -> bool:
         """Count a chunk that comes in; False, and nothing is counted, when it is too much."""
-        if not self.has_room(steps, size_bytes):
+        steps, size_bytes = self.steps + steps, self.bytes + size_bytes
+        if steps > self.limits.max_steps or size_bytes > self.limits.max_bytes:
             return False
-        self.steps += steps
-        self.bytes += size_bytes
+        self.steps, self.bytes = steps, size_bytes
         return True
 
     def let_go(self, steps: int, size_bytes: int) -> None:
