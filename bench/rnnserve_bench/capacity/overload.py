@@ -1,5 +1,6 @@
 """Three times as much as a server can carry, three times over, with rests in between."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,38 +49,65 @@ KINDS = (
 )
 
 
+@dataclass(frozen=True)
+class Wave:
+    """One wave, and what the server could do right before it."""
+
+    peak: float
+    """Chunks a second."""
+    outcome: Outcome
+    health: np.ndarray
+    """Of each check, when it was due and how long it took (N, 2), in seconds."""
+
+    def kept(self, wave_s: float) -> float:
+        """Good work in the wave, as a share of the peak."""
+        begin_s, end_s = wave_s / 2 + SETTLED_S, 1.5 * wave_s
+        return _done_a_second(self.outcome.rows, begin_s, end_s) / self.peak
+
+    def checks_s(self, *, loaded: bool) -> np.ndarray:
+        """How long those took that were due while the load ran, or before and after it."""
+        due_s = self.health[:, 0] - self.outcome.start_s
+        is_loaded = (due_s >= 0) & (due_s < self.outcome.span_s)
+        found: np.ndarray = self.health[is_loaded if loaded else ~is_loaded, 1]
+        return found
+
+
 def overload(rig: Rig, kind: Traffic, wave_s: float) -> Finding:
-    """Find the peak in a closed loop; then the waves in an open one, health asked all the while."""
-    waiting = WAITING_BATCHES * ROWS * kind.chunk_steps
-    options = ("--max-sessions", "8192", "--max-waiting-steps", str(waiting))
+    """Three times, on one server: find the peak in a closed loop; then the wave in an open one,
+    health asked all the while. A machine's speed changes in a minute by as much as is judged."""
+    options = ("--max-sessions", "8192", "--max-waiting-steps", str(_waiting_steps(kind)))
     server = rig.fresh_server(MAIN, *options)
-    core = rig.cores.client
     try:
-        plan = Plan(
-            target=server.target,
-            model=MAIN.name,
-            sessions=kind.saturating,
-            streams=kind.saturating // kind.frame,
-            frame=kind.frame,
-            lengths=Lengths((kind.chunk_steps,)),
-            duration_s=1.0 + wave_s,
-            warm_s=1.0,
-        )
-        peak = _peak(run_load(plan, core=core).rows, 1.0, 1.0 + wave_s)
-        rate = _waves(peak, wave_s)
-        more = replace(
-            plan,
-            sessions=kind.sessions,
-            streams=kind.sessions // kind.frame,
-            rate=rate,
-            duration_s=rate.duration_s,
-            warm_s=0.0,
-        )
-        with HealthProber(server.target, core) as health:
-            outcome = run_load(more, core=core)
+        waves = [_wave(server.target, rig.cores.client, kind, wave_s) for _ in range(WAVES)]
     finally:
         server.stop_politely()
-    return _finding(kind, peak, wave_s, outcome, health.checks)
+    return _finding(kind, wave_s, waves)
+
+
+def _wave(target: str, core: int, kind: Traffic, wave_s: float) -> Wave:
+    plan = Plan(
+        target=target,
+        model=MAIN.name,
+        sessions=kind.saturating,
+        streams=kind.saturating // kind.frame,
+        frame=kind.frame,
+        lengths=Lengths((kind.chunk_steps,)),
+        duration_s=1.0 + wave_s,
+        warm_s=1.0,
+    )
+    peak = _peak(run_load(plan, core=core).rows, 1.0, 1.0 + wave_s)
+    rate = _rate(peak, wave_s)
+    more = replace(
+        plan,
+        sessions=kind.sessions,
+        streams=kind.sessions // kind.frame,
+        rate=rate,
+        duration_s=rate.duration_s,
+        warm_s=0.0,
+    )
+    with HealthProber(target, core) as health:
+        outcome = run_load(more, core=core)
+    return Wave(peak, outcome, health.checks)
 
 
 def _peak(rows: Rows, begin_s: float, end_s: float) -> float:
@@ -89,54 +117,48 @@ def _peak(rows: Rows, begin_s: float, end_s: float) -> float:
     return _done_a_second(rows, begin_s, end_s)
 
 
-def _waves(peak: float, wave_s: float) -> Rate:
-    """Rest, wave, rest, wave, rest, wave, rest."""
+def _rate(peak: float, wave_s: float) -> Rate:
+    """Rest, wave, rest."""
     rest = Stretch(wave_s / 2, REST_SHARE * peak, REST_SHARE * peak)
-    wave = Stretch(wave_s, TIMES * peak, TIMES * peak)
-    return Rate((*(rest, wave) * WAVES, rest))
+    return Rate((rest, Stretch(wave_s, TIMES * peak, TIMES * peak), rest))
 
 
-def _finding(
-    kind: Traffic, peak: float, wave_s: float, outcome: Outcome, health: np.ndarray
-) -> Finding:
-    """`health`: of each check, when it was due and how long it took (N, 2), in seconds."""
-    rows = outcome.rows
-    begins = [wave_s / 2 + place * 1.5 * wave_s for place in range(WAVES)]
-    kept = [_done_a_second(rows, begin + SETTLED_S, begin + wave_s) / peak for begin in begins]
+def _waiting_steps(kind: Traffic) -> int:
+    return WAITING_BATCHES * ROWS * kind.chunk_steps
+
+
+def _finding(kind: Traffic, wave_s: float, waves: Sequence[Wave]) -> Finding:
+    rows = Rows.joined([wave.outcome.rows for wave in waves])
+    kept = [wave.kept(wave_s) for wave in waves]
     answers = rows.with_answer()
-    no = answers.outcome != answers.outcomes.index(ANSWERED)
-    refused_ms = answers.latency_s[no] * 1e3
-    late_ms = (rows.taken_s - rows.due_s) * 1e3
-    good_ms = rows.of(ANSWERED).latency_s * 1e3
-    due_s = health[:, 0] - outcome.start_s
-    loaded = (due_s >= 0) & (due_s < outcome.span_s)
-    health_ms, coming_ms = health[loaded, 1] * 1e3, health[~loaded, 1] * 1e3
-    after = rows.between(begins[-1] + wave_s + SETTLED_S, np.inf)
+    refused_ms = answers.but(ANSWERED).latency_s * 1e3
+    health_ms = np.concatenate([wave.checks_s(loaded=True) for wave in waves]) * 1e3
+    coming_ms = np.concatenate([wave.checks_s(loaded=False) for wave in waves]) * 1e3
+    after = rows.between(1.5 * wave_s + SETTLED_S, np.inf)
     figures = {
-        "peak (chunks/s)": peak,
-        **{f"wave {place + 1}: good work / peak": share for place, share in enumerate(kept)},
-        "refused (chunks)": float(no.sum()),
+        **{f"wave {place}: peak (chunks/s)": wave.peak for place, wave in enumerate(waves, 1)},
+        **{f"wave {place}: good work / peak": share for place, share in enumerate(kept, 1)},
+        "refused (chunks)": float(len(refused_ms)),
         "refusal p50 (ms)": _percentile(refused_ms, 50),
         "refusal max (ms)": _percentile(refused_ms, 100),
-        "good work p99 (ms)": _percentile(good_ms, 99),
+        "good work p99 (ms)": _percentile(rows.of(ANSWERED).latency_s * 1e3, 99),
         "health checks": float(len(health_ms)),
         "health p50 (ms)": _percentile(health_ms, 50),
         "health p99 (ms)": _percentile(health_ms, 99),
         f"health max, while {kind.sessions} sessions open or close (ms)": _percentile(
             coming_ms, 100
         ),
-        "refused after the last wave": float(len(after) - len(after.of(ANSWERED))),
+        "refused after a wave": float(len(after.but(ANSWERED))),
         "neither answered nor refused": float(len(rows) - len(answers)),
-        "generator late, p99 (ms)": _percentile(late_ms, 99),
+        "generator late, p99 (ms)": _percentile((rows.taken_s - rows.due_s) * 1e3, 99),
     }
-    waiting = WAITING_BATCHES * ROWS * kind.chunk_steps
     return Finding(
         f"overload-{kind.name}",
         f"Three times the peak in three waves: {kind.title}",
-        f"{MAIN.title}; --max-waiting-steps {waiting}. The peak is that of a closed loop. Waves of "
-        f"{wave_s:g} s, Poisson arrivals, at {REST_SHARE:g} of the peak in between; good work "
-        f"counts {SETTLED_S:g} s into each wave. Latencies count from when a chunk was due, the "
-        "generator's own lateness among them.",
+        f"{MAIN.title}; --max-waiting-steps {_waiting_steps(kind)}. Before each wave its peak is "
+        f"found, in a closed loop of {wave_s:g} s. Waves of {wave_s:g} s, Poisson arrivals, at "
+        f"{REST_SHARE:g} of the peak before and after; good work counts {SETTLED_S:g} s into each "
+        "wave. Latencies count from when a chunk was due, the generator's own lateness among them.",
         (
             Check("good work in the worst wave / peak", min(kept), KEPT_SHARE, "", at_most=False),
             Check("refusal p99", _percentile(refused_ms, 99), REFUSED_MS, "ms"),

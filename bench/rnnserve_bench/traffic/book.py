@@ -44,6 +44,11 @@ class Rows:
         place = self.outcomes.index(outcome) if outcome in self.outcomes else -1
         return self._those(self.outcome == place)
 
+    def but(self, outcome: str) -> "Rows":
+        """Those with any other."""
+        place = self.outcomes.index(outcome) if outcome in self.outcomes else -1
+        return self._those(self.outcome != place)
+
     def with_answer(self) -> "Rows":
         """Those that the server answered, whatever it said."""
         return self._those(np.isfinite(self.done_s))
