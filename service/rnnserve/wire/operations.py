@@ -92,7 +92,10 @@ class Operations:
                         retry_after_s=0.01,
                     )
                 if kind == "step":
-                    self._step(operation, answers, place, arrived_s, timeout_s, no_room)
+                    if no_room is not None and self._finds_none(operation.step, arrived_s):
+                        self._refused(operation.id, answers, place, no_room)
+                    else:
+                        self._step(operation, answers, place, arrived_s, timeout_s)
                 elif kind is None:
                     raise Refusal(Reason.MISSING_FIELD, "an operation without a kind", field="kind")
                 else:
@@ -111,9 +114,7 @@ class Operations:
         place: int,
         arrived_s: float,
         timeout_s: float,
-        no_room: Refusal | None,
     ) -> None:
-        """`no_room`: what one before it was told that found none."""
         step = operation.step
         entry = self._engine.session(step.session_id, arrived_s)
         model, shapes = entry.model, None
@@ -123,8 +124,6 @@ class Operations:
             inputs = tuple(step.inputs)
         else:
             inputs = check(model.spec, step)
-            if no_room is not None and model.finds_no_room(entry.session, step.index, inputs):
-                raise no_room
         told: Listener = partial(self._stepped, operation.id, answers, place, model)
         if (span := answers.span) is not None:
             if span.skips:
@@ -134,6 +133,15 @@ class Operations:
         if step.timeout_us:
             timeout_s = min(timeout_s, step.timeout_us / 1e6)
         model.submit(entry.session, step.index, inputs, told, arrived_s, timeout_s, shapes=shapes)
+
+    def _finds_none(self, step: v1.Step, arrived_s: float) -> bool:
+        """Whether a step is new and finds no room, like the one before it; told in half the time.
+        Raises Refusal for what else is wrong with it."""
+        entry = self._engine.session(step.session_id, arrived_s)
+        model = entry.model
+        if model.spec.is_shaped:
+            return False
+        return model.finds_no_room(entry.session, step.index, check(model.spec, step))
 
     def replies(self) -> Replies:
         """For the answers of one call."""

@@ -30,6 +30,7 @@ LATENCY_BUCKETS_S = (
 )
 TOKEN_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 """Fewer, so that three models that generate, and every reason there is, are 500 series."""
+ERROR_LABELS = {reason: (reason, reason.fault.value) for reason in Reason}
 ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -134,7 +135,7 @@ class Metrics:
         for reason in Reason:
             # What a caller does wrong shows when somebody does it.
             if reason.fault is not Fault.CALLER:
-                self._errors.expect(reason, reason.fault.value)
+                self._errors.expect(*ERROR_LABELS[reason])
 
     def serve(self, host: str, port: int) -> "MetricsPort":
         """Answer /metrics from now on. Raises OSError when the port is taken."""
@@ -220,6 +221,6 @@ class Metrics:
         self._tokens.add(tokens, model)
 
     def refused(self, reason: Reason) -> None:
-        labels = (reason, reason.fault.value)
+        labels = ERROR_LABELS[reason]
         self._errors.expect(*labels)
         self._errors.add(1, *labels)
