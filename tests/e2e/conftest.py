@@ -5,6 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import trustme
 
 import tiny_folders as folders
 import tiny_models as tiny
@@ -77,3 +78,14 @@ def left_over(stub: rnnserve_pb2_grpc.RnnServeStub, looks: int = 300) -> tuple[i
         if not any(left):
             break
     return left
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA(key_type=trustme.KeyType.ECDSA)
+
+
+@pytest.fixture(scope="module")
+def clients():
+    """The authority of the clients' certificates."""
+    return trustme.CA(key_type=trustme.KeyType.ECDSA)

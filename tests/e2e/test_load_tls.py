@@ -16,17 +16,6 @@ TIME = ("--duration-s", "1", "--warm-s", "0", "--chunk", "1,64")
 
 
 @pytest.fixture(scope="module")
-def authority():
-    return trustme.CA(key_type=trustme.KeyType.ECDSA)
-
-
-@pytest.fixture(scope="module")
-def clients():
-    """The authority of the clients' certificates."""
-    return trustme.CA(key_type=trustme.KeyType.ECDSA)
-
-
-@pytest.fixture(scope="module")
 def mutual(tmp_path_factory, authority, clients):
     """A server that wants a certificate of its clients."""
     folder = tmp_path_factory.mktemp("mutual")

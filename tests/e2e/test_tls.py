@@ -28,17 +28,6 @@ def repository(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def authority():
-    return trustme.CA(key_type=trustme.KeyType.ECDSA)
-
-
-@pytest.fixture(scope="module")
-def clients():
-    """The authority of the clients' certificates."""
-    return trustme.CA(key_type=trustme.KeyType.ECDSA)
-
-
-@pytest.fixture(scope="module")
 def mounted(tmp_path_factory, authority):
     return Mounted(tmp_path_factory.mktemp("mounted"), authority.issue_cert(HOST))
 

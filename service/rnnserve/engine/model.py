@@ -117,7 +117,7 @@ class Model:
 
     def finds_no_room(self, session: Session, index: int, inputs: Memory) -> bool:
         """Whether this is a new chunk, and not even one of a single step would be taken in: what
-        `submit` would find, in a third of the time. Only where messages don't bring their shapes.
+        `submit` would find, without anything made for it. Only where messages don't bring shapes.
 
         Raises Refusal for what else is wrong with it.
         """

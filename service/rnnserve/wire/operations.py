@@ -135,7 +135,7 @@ class Operations:
         model.submit(entry.session, step.index, inputs, told, arrived_s, timeout_s, shapes=shapes)
 
     def _finds_none(self, step: v1.Step, arrived_s: float) -> bool:
-        """Whether a step is new and finds no room, like the one before it; told in half the time.
+        """Whether a step is new and finds no room, like the one before it; nothing is made for it.
         Raises Refusal for what else is wrong with it."""
         entry = self._engine.session(step.session_id, arrived_s)
         model = entry.model

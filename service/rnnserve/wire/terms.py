@@ -11,8 +11,8 @@ from rnnserve.v1 import rnnserve_pb2 as v1
 
 
 class Terms:
-    """A model's tensors and a session's limits, as messages; each made once, since that takes two
-    thirds of what opening a session takes."""
+    """A model's tensors and a session's limits, as messages; each made once, since that takes half
+    of what opening a session takes."""
 
     def __init__(self, table: TableLimits, max_frame_bytes: int, max_frame_operations: int) -> None:
         self._table = table

@@ -1,85 +1,39 @@
 """Spans without a collector: of which calls and chunks there are some, and what they say."""
 
 import asyncio
-import gc
 import random
-import weakref
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
-from itertools import pairwise, repeat
+from itertools import pairwise
 
-import grpc
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from plain_models import doubling_model, marked_model
 from raw_session import step
 from rnnserve.engine.batcher import BatchLimits
-from rnnserve.errors import OperatorError, Reason, Refusal
+from rnnserve.errors import OperatorError
 from rnnserve.ops.tracing import Spans, Tracing
 from rnnserve.ops.tracing.call import MAX_EVENTS, NEVER
 from rnnserve.ops.tracing.spans import gap
 from rnnserve.v1 import rnnserve_pb2 as v1
-from rnnserve.wire.guard import guarded
-from rnnserve.wire.tracing import Method
-from small_models import small_model
 from synchronous_engine import failing_on
-from unit.service.calls import Client, Wire, turn
+from unit.service.calls import Client, turn
 from unit.service.inference_calls import Calls, start
-
-MODEL = small_model("gru", 1)
-LONG = Method("a.Service/Stream", is_long=True)
-SHORT = Method("a.Service/Exchange")
-TRACE, ABOVE = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-SAMPLED, UNSAMPLED = f"00-{TRACE}-{ABOVE}-01", f"00-{TRACE}-{ABOVE}-00"
-ALWAYS = repeat(0.0)
-EPOCH_NS = 1_700_000_000 * 10**9
-
-
-class Traced:
-    """A wire whose spans are kept, on the engine's clock."""
-
-    def __init__(self, share: float = 1.0, draws: Iterator[float] = ALWAYS, **engine) -> None:
-        self.kept = InMemorySpanExporter()
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self.kept))
-        self.wire = Wire(MODEL, **engine)
-        self.engine = self.wire.outside
-        self.spans = Spans(
-            provider.get_tracer("test"),
-            share,
-            clock=lambda: self.engine.now_s,
-            wall_clock_ns=lambda: EPOCH_NS + round(self.engine.now_s * 1e9),
-            draw=lambda: next(draws),
-        )
-
-    def call(self, method: Method = LONG, *traceparents: str):
-        return self.spans.call(method, [("traceparent", value) for value in traceparents])
-
-    def exchange(self, span, *operations: v1.Operation) -> asyncio.Task[v1.EventFrame]:
-        frame = v1.OperationFrame(operations=operations)
-        return asyncio.create_task(self.wire.streams.exchange(frame, Client(), span))
-
-    async def answered(self, span, *operations: v1.Operation) -> None:
-        """The operations, run to their end."""
-        call = self.exchange(span, *operations)
-        await turn()
-        self.engine.run_all()
-        await call
-
-    def all(self, name: str) -> list[ReadableSpan]:
-        return [span for span in self.kept.get_finished_spans() if span.name == name]
-
-    def one(self, name: str) -> ReadableSpan:
-        (found,) = self.all(name)
-        return found
+from unit.service.traced import (
+    ABOVE,
+    EPOCH_NS,
+    LONG,
+    MODEL,
+    SAMPLED,
+    SHORT,
+    TRACE,
+    UNSAMPLED,
+    Traced,
+)
 
 
 def seconds(span: ReadableSpan) -> tuple[float, float]:
@@ -316,79 +270,6 @@ def test_requests_of_triton_are_steps_too_with_a_sequence_and_without():
         "double",
     ]
     assert len(traced.all("queue")) == len(traced.all("run")) == 2
-
-
-class Caller:
-    """The other end of a call that ends with a status."""
-
-    def __init__(self) -> None:
-        self.code = None
-
-    def invocation_metadata(self):
-        return (("traceparent", SAMPLED),)
-
-    def cancelled(self) -> bool:
-        return False
-
-    done = cancelled
-
-    async def abort(self, code, message, details) -> None:
-        self.code = code
-        raise grpc.aio.AbortError
-
-
-async def ended_with(raised: BaseException | None) -> ReadableSpan:
-    """The span of a call whose body raises this."""
-    traced = Traced()
-    try:
-        async with guarded(Caller(), traced.engine.notes, tracer=traced.spans, method=LONG):
-            if raised is not None:
-                raise raised
-    except (grpc.aio.AbortError, asyncio.CancelledError):
-        pass
-    return traced.one(LONG.name)
-
-
-@pytest.mark.parametrize(
-    ("raised", "code", "error", "status"),
-    [
-        (None, "OK", None, StatusCode.UNSET),
-        (asyncio.CancelledError(), "CANCELLED", None, StatusCode.UNSET),
-        (Refusal(Reason.MALFORMED, ""), "INVALID_ARGUMENT", "malformed", StatusCode.UNSET),
-        (Refusal(Reason.DRAINING, ""), "UNAVAILABLE", "draining", StatusCode.ERROR),
-        (ValueError("secret"), "INTERNAL", "internal", StatusCode.ERROR),
-    ],
-)
-async def test_a_calls_span_has_the_status_that_the_caller_gets(raised, code, error, status):
-    found = await ended_with(raised)
-    assert found.attributes["rpc.response.status_code"] == code
-    assert found.attributes.get("error.type") == error
-    assert found.status.status_code is status
-    assert "secret" not in found.to_json()
-
-
-async def test_what_a_call_is_refused_with_keeps_nothing_of_it_alive():
-    traced, lefts = Traced(), []
-
-    async def call() -> None:
-        client = Client()
-        lefts.append(weakref.ref(client))
-        with suppress(grpc.aio.AbortError):
-            async with guarded(Caller(), traced.engine.notes, tracer=traced.spans, method=LONG):
-                raise Refusal(Reason.MALFORMED, "no")
-
-    gc.collect()
-    gc.disable()
-    try:
-        await call()
-        assert lefts[0]() is None
-    finally:
-        gc.enable()
-
-
-async def test_a_bug_can_be_found_in_the_log_by_its_span(caplog):
-    found = await ended_with(ValueError("secret"))
-    assert found.attributes["rnnserve.log_id"] in caplog.text
 
 
 @pytest.mark.parametrize("endpoint", ["", "localhost:4317", "grpc://localhost:4317"])
