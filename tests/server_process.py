@@ -69,7 +69,7 @@ class ServerProcess:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = 300.0) -> int:
         """SIGTERM, and the exit status."""
         self.signal(signal.SIGTERM)
         return self.process.wait(timeout_s)

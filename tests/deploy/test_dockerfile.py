@@ -19,7 +19,7 @@ from rnnserve import cli
 TEXT = (ROOT / "deploy" / "Dockerfile").read_text()
 COMMANDS = {command.name for command in cli.COMMANDS}
 OURS = ("service", "models", "export", "bench/rnnserve_bench")
-NEEDED = (*OURS, "pyproject.toml", "README.md", "constraints.txt")
+NEEDED = (*OURS, "pyproject.toml", "README.md", "LICENSE", "constraints.txt")
 
 
 def hadolint(text: str) -> subprocess.CompletedProcess[str]:

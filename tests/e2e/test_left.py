@@ -85,7 +85,7 @@ class Counted:
 
     def back_to(self, before: dict[str, int]) -> dict[str, int]:
         """What is more than before, once nothing is or it doesn't go away."""
-        until_s = time.monotonic() + 20
+        until_s = time.monotonic() + 300
         while True:
             more = {name: n for name, n in self.now().items() if n > before[name]}
             if not more or time.monotonic() > until_s:

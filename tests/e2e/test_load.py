@@ -69,7 +69,7 @@ def test_a_stall_counts_for_all_that_were_due_in_it_and_not_for_one(server, tmp_
 def opened(server: ServerProcess, model: str, count: int) -> None:
     """Wait until so many sessions are open."""
     name = f'rnnserve_sessions{{model="{model}"}}'
-    until_s = time.monotonic() + 30
+    until_s = time.monotonic() + 300
     while server.metrics().get(name, 0) < count:
         assert time.monotonic() < until_s
         time.sleep(0.05)
@@ -106,7 +106,7 @@ def test_ctrl_c_ends_early_and_reports(server):
     opened(server, MODEL, 64)
     time.sleep(1.0)
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=600)
     assert running.returncode == 130, err
     assert "answered" in out
     assert "ended early" in err
@@ -128,7 +128,7 @@ def test_a_load_whose_server_died_goes_on_to_its_end_and_is_not_passed(tmp_path)
         opened(mortal, MODEL, 8)
         time.sleep(0.8)
         mortal.process.kill()
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=600)
     assert running.returncode == 1
     assert "8 streams ended before the time was over" in err
     assert "got back" in out
@@ -151,7 +151,7 @@ def test_a_closed_loop_does_not_pass_as_its_few_lost_chunks_are_a_small_share(tm
         opened(mortal, MODEL, 4)
         time.sleep(1.0)
         mortal.process.kill()
-        _, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=600)
     summary = figures(tmp_path / "load.json")["summary"]
     assert summary["error_share"] < 0.1
     assert running.returncode == 1

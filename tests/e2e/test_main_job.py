@@ -43,7 +43,6 @@ def trained(request, tmp_path_factory) -> tuple[Path, Path, float]:
     return run, repository, float(found[1])
 
 
-@pytest.mark.timeout(300)
 def test_the_score_over_the_wire_is_the_trainers_for_every_chunk_size(trained):
     run, repository, trained_bits = trained
     with ServerProcess(repository) as server:
@@ -58,7 +57,6 @@ def test_the_score_over_the_wire_is_the_trainers_for_every_chunk_size(trained):
         assert server.stop() == 0
 
 
-@pytest.mark.timeout(120)
 def test_the_demo_writes_shows_metrics_and_stops(trained):
     _, repository, _ = trained
     printed = rnnserve(

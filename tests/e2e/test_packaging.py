@@ -1,5 +1,6 @@
 """The wheel: only our own names, and in the image's environment a server that streams, no torch."""
 
+import email
 import os
 import re
 import shutil
@@ -37,6 +38,21 @@ def test_the_wheels_top_level_names_are_only_ours(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == OURS
 
 
+def test_a_package_index_can_show_licence_authors_and_addresses(wheel):
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+        found = email.message_from_bytes(files.read(name))
+        licence = files.read(name.replace("METADATA", "licenses/LICENSE")).decode()
+    assert found["License-Expression"] == "Apache-2.0"
+    assert "Apache License" in licence
+    assert found["Author"]
+    addresses = dict(url.split(", ") for url in found.get_all("Project-URL"))
+    assert {"Homepage", "Documentation", "Changelog", "Issues"} <= set(addresses)
+    assert all(url.startswith("https://") for url in addresses.values())
+    assert "Operating System :: POSIX :: Linux" in found.get_all("Classifier")
+    assert found["Description-Content-Type"] == "text/markdown"
+
+
 @pytest.fixture(scope="module")
 def image(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The environment that goes into the image, by the Dockerfile's own line. Only pip's cache,
@@ -56,7 +72,6 @@ def image(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment
 
 
-@pytest.mark.timeout(600)
 def test_the_image_has_no_torch_and_is_as_big_as_its_readme_says(image):
     packages = next(image.glob("lib/python*/site-packages"))
     installed = {folder.name.lower() for folder in packages.iterdir()}
@@ -67,7 +82,6 @@ def test_the_image_has_no_torch_and_is_as_big_as_its_readme_says(image):
     assert found == pytest.approx(int(said[1]), rel=0.1)
 
 
-@pytest.mark.timeout(600)
 def test_the_image_serves_and_says_that_it_is_well(image, tmp_path, monkeypatch):
     described = dockerfile.ours()
     for name, value in described.environment.items():
@@ -113,13 +127,3 @@ def test_serving_loads_neither_torch_nor_onnx_nor_tracing(repository):
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment
     )
     assert ended.stdout.strip() == "[]"
-
-
-def test_a_server_of_a_2_x_256_model_is_ready_within_2_seconds(tmp_path):
-    publish(small_model("lstm", 2, hidden=256), tmp_path)
-    # The best of three: the first start reads everything from a cold disk.
-    times_s = []
-    for _ in range(3):
-        with ServerProcess(tmp_path) as server:
-            times_s.append(server.ready_after_s)
-    assert min(times_s) <= 2.0, times_s

@@ -75,7 +75,7 @@ def test_triton_takes_every_model_that_the_exporter_writes(triton, tmp_path):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     states = dict(ROW.findall(done.stdout + done.stderr))
     assert states.keys() == {f"{cell}{layers}" for cell, layers in KINDS} | {"broken"}, done.stderr

@@ -162,7 +162,6 @@ class Lives(RuleBasedStateMachine):
         self.world.end()
 
 
-@pytest.mark.timeout(400)  # to shrink what was found
 def test_whatever_happens_the_tables_are_sound_and_the_answers_right(model, caplog):
     run_state_machine_as_test(lambda: Lives(model, caplog), settings=lives)
 

@@ -79,7 +79,7 @@ class Prometheus:
     def ask(self, path: str, **parameters: str) -> Any:
         """`data` of an answer of the HTTP API. Raises HTTPError where it is an error."""
         query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self._url}{path}?{query}", timeout=10) as page:
+        with urllib.request.urlopen(f"{self._url}{path}?{query}", timeout=120) as page:
             return json.load(page)["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         env={**os.environ, **environment},
     )
 
@@ -179,7 +179,7 @@ def test_a_reader_that_goes_away_is_no_error(running):
         text=True,
         shell=True,
         executable="/bin/bash",
-        timeout=60,
+        timeout=600,
     )
     assert ran.stdout == f"abcdabcdab{cli.PIPE_CLOSED}\n"
     assert ran.stderr == ""

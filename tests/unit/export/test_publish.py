@@ -251,7 +251,7 @@ def test_exporters_that_run_at_once_each_get_their_versions(tmp_path, repository
         exporter.stdin.write("go\n")
         exporter.stdin.flush()
     for exporter in exporters:
-        exporter.communicate(timeout=60)
+        exporter.communicate(timeout=600)
     assert [exporter.returncode for exporter in exporters] == [0, 0]
     assert versions(repository / "letters") == list(range(1, 21))
     folder = repository / "letters"

@@ -107,7 +107,6 @@ def go_on(folder: Path) -> list[str]:
     return saved
 
 
-@pytest.mark.timeout(240)
 def test_a_killed_study_loses_at_most_what_was_under_way(tmp_path):
     folder = tmp_path / "study"
     with study(folder) as process:
@@ -125,7 +124,6 @@ def test_a_killed_study_loses_at_most_what_was_under_way(tmp_path):
     assert (folder / "report.md").is_file()
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_at_once_and_says_what_is_kept(tmp_path, number, code):
     folder = tmp_path / "study"
